@@ -1,0 +1,91 @@
+"""What is constant for one site: the clinic, the FHIR release and the site's wishes.
+
+A mapping is bound once; everything that does not vary from record to record is computed here.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+BASE = "https://fhirbridge.example/fhir"
+MAPPING_VERSION = "1.0"
+
+
+class Release(StrEnum):
+    """A FHIR release."""
+
+    R4 = "r4"
+    R4B = "r4b"
+    R5 = "r5"
+
+    @property
+    def fhir_version(self) -> str:
+        """The version number in FHIR's own words."""
+        return {"r4": "4.0.1", "r4b": "4.3.0", "r5": "5.0.0"}[self.value]
+
+    @property
+    def is_r5(self) -> bool:
+        """R4B differs from R4 in no element of our resources (decision D8); R5 does."""
+        return self is Release.R5
+
+
+@dataclass(frozen=True, slots=True)
+class Clinic:
+    """Who writes: the domain owns the identifier systems, the id key the resource ids.
+
+    ``base`` is the canonical base of our extensions and code systems; readers accept ``other_bases`` too.
+    """
+
+    domain: str
+    id_key: bytes = field(repr=False)
+    source: str = ""
+    base: str = BASE
+    other_bases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What one server wants otherwise (specification T5, T6, T8, §3.3)."""
+
+    r4_core_ae_codes: bool = False
+    single_coding_required_bindings: bool = False
+    us_core_o2_flow_component: bool = False
+    us_core: bool = False
+    secondary_codes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A clinic, a release and an overlay: all that a mapping may know beside the record."""
+
+    clinic: Clinic
+    release: Release
+    overlay: Overlay = Overlay()
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The canonical bases a reader accepts; the first is the one that is written."""
+        return (self.clinic.base, *self.clinic.other_bases)
+
+    @property
+    def source(self) -> str:
+        """What ``meta.source`` says when a record names no system of its own."""
+        return self.clinic.source or f"https://{self.clinic.domain}/fhirbridge"
+
+    def code_system(self, name: str) -> str:
+        """The URL of one of our code systems."""
+        return f"{self.clinic.base}/CodeSystem/{name}"
+
+    def sid(self, name: str) -> str:
+        """The identifier system of one kind of thing (specification §9.1)."""
+        return f"https://{self.clinic.domain}/sid/{name}"
+
+    def resource_id(self, kind: str, record_id: str, role: str = "primary") -> str:
+        """The deterministic resource id (design §5): keyed, so that nothing can be guessed from a URL.
+
+        A letter comes first, for HAPI refuses ids made of digits alone.
+        """
+        message = f"{self.clinic.domain}|{kind}|{record_id}|{role}".encode()
+        return "f" + hmac.digest(self.clinic.id_key, message, "sha256").hex()[:32]

@@ -1,0 +1,369 @@
+"""Rules: which field of a record is which element of a resource, both ways.
+
+A rule has ``fields`` (the record fields it serves), ``carries`` (the element paths it keeps whole) and two directions:
+``write(record, node, extensions)`` puts elements into ``node``, ``read(node, values)`` puts field values into ``values``.
+A :class:`Rules` value is a codec for the object that its rules describe together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from fhirbridge.codec.leaf import Codec, a_list, an_object, at, keys_of, moment
+from fhirbridge.errors import Fault, Refused
+from fhirbridge.fhir.json import Json, Tree
+
+
+class Extensions(dict[str, list[tuple[int, Tree]]]):
+    """The extensions of one node by URL, each with its position."""
+
+
+class Rule(Protocol):
+    """Both directions of one or a few fields."""
+
+    fields: tuple[str, ...]
+    carries: tuple[str, ...]
+
+    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None: ...
+    def read(self, node: Tree, extensions: Extensions, values: Tree) -> None: ...
+
+
+def below(element: str, carries: Iterable[str]) -> tuple[str, ...]:
+    """Carried paths of a codec, seen from the element's parent."""
+    return tuple(f"{element}.{path}" if path else element for path in carries)
+
+
+class Rules:
+    """An object made of several elements: the codec of a nested model, or the whole of a resource.
+
+    ``written`` by ``encode`` is a new node. ``decode`` gives the values of all fields, or raises every fault at once.
+    """
+
+    def __init__(self, *rules: Rule | None) -> None:
+        self.rules = tuple(rule for rule in rules if rule is not None)
+        self.fields = tuple(field for rule in self.rules for field in rule.fields)
+        self.carries = tuple(path for rule in self.rules for path in rule.carries)
+
+    def encode(self, value: Any) -> Json:
+        node: Tree = {}
+        self.write_into(node, value)
+        return node
+
+    def write_into(self, node: Tree, record: Any) -> None:
+        """Write every rule's elements into ``node``; extensions go together, in the order of the rules."""
+        extensions: list[Tree] = []
+        for rule in self.rules:
+            rule.write(record, node, extensions)
+        if extensions:
+            node["extension"] = extensions
+
+    def decode(self, node: Json) -> Tree:
+        tree = an_object(node)
+        values: Tree = {}
+        faults: list[Fault] = []
+        try:
+            extensions = by_url(tree)
+        except Refused as refused:
+            raise Refused(refused.faults) from None
+        for rule in self.rules:
+            try:
+                rule.read(tree, extensions, values)
+            except Refused as refused:
+                faults += refused.faults
+        if faults:
+            raise Refused(faults)
+        return values
+
+
+def by_url(node: Tree) -> Extensions:
+    """The extensions of a node by URL."""
+    found = Extensions()
+    if "extension" in node:
+        for position, item in enumerate(a_list(node["extension"])):
+            if not isinstance(item, dict) or not isinstance(item.get("url"), str):
+                raise Refused.at("resource.extension", f"extension[{position}]", "an extension needs a url")
+            found.setdefault(item["url"], []).append((position, item))
+    return found
+
+
+class Element:
+    """One field ⇄ one element."""
+
+    def __init__(self, name: str, field: str, codec: Codec, *, required: bool = False) -> None:
+        self.name, self.field, self.codec, self.required = name, field, codec, required
+        self.fields = (field,)
+        self.carries = below(name, codec.carries)
+
+    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
+        value = getattr(record, self.field)
+        if value is not None:
+            node[self.name] = self.codec.encode(value)
+
+    def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
+        if self.name in node:
+            values[self.field] = at(self.name, self.codec.decode, node[self.name])
+        elif self.required:
+            raise Refused.at("resource.missing", self.name, "a required element is missing")
+
+
+class Elements:
+    """A tuple field ⇄ a repeated element, in order."""
+
+    def __init__(self, name: str, field: str, codec: Codec) -> None:
+        self.name, self.field, self.codec = name, field, codec
+        self.fields = (field,)
+        self.carries = below(name, codec.carries)
+
+    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
+        value = getattr(record, self.field)
+        if value:
+            encode = self.codec.encode
+            node[self.name] = [encode(item) for item in value]
+
+    def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
+        if self.name in node:
+            items = at(self.name, a_list, node[self.name])
+            values[self.field] = decode_each(self.name, self.codec, enumerate(items))
+
+
+def decode_each(name: str, codec: Codec, items: Iterable[tuple[int, Json]]) -> list[Any]:
+    """Decode items of a list; every fault with its position."""
+    values, faults = [], []
+    for position, item in items:
+        try:
+            values.append(codec.decode(item))
+        except Refused as refused:
+            faults += refused.under(f"{name}[{position}]")
+    if faults:
+        raise Refused(faults)
+    return values
+
+
+class Single:
+    """An optional field ⇄ a repeated element that may hold one item only; a second is refused, not forgotten."""
+
+    def __init__(self, name: str, field: str, codec: Codec) -> None:
+        self.name, self.field, self.codec = name, field, codec
+        self.fields = (field,)
+        self.carries = below(name, codec.carries)
+
+    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
+        value = getattr(record, self.field)
+        if value is not None:
+            node[self.name] = [self.codec.encode(value)]
+
+    def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
+        if self.name in node:
+            items = at(self.name, a_list, node[self.name])
+            if len(items) > 1:
+                raise Refused.at("resource.too_many", self.name, "the record holds one, the resource has more")
+            values[self.field] = at(f"{self.name}[0]", self.codec.decode, items[0])
+
+
+class Fixed:
+    """An element that is always the same; another value in a foreign resource is residue."""
+
+    fields: tuple[str, ...] = ()
+    carries: tuple[str, ...] = ()
+
+    def __init__(self, name: str, node: Json) -> None:
+        self.name, self._node = name, node
+
+    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
+        node[self.name] = self._node
+
+    def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
+        """Nothing to read."""
+
+
+class Forbidden:
+    """An element that the specification maps but no field of the record can hold: its presence refuses the resource."""
+
+    fields: tuple[str, ...] = ()
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name, self._reason = name, reason
+        self.carries = (name,)
+
+    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
+        """Never written."""
+
+    def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
+        if self.name in node:
+            raise Refused.at("resource.not_carried", self.name, self._reason)
+
+
+class Span:
+    """Two time fields ⇄ a period, or ⇄ one dateTime where start and end are the same text."""
+
+    def __init__(self, stem: str, start: str, end: str, *, required: bool = True) -> None:
+        self.period, self.moment = f"{stem}Period", f"{stem}DateTime"
+        self.start, self.end, self.required = start, end, required
+        self.fields = (start, end)
+        self.carries = (f"{self.period}.start", f"{self.period}.end", self.moment)
+
+    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
+        start, end = getattr(record, self.start), getattr(record, self.end)
+        if start is not None and start == end:
+            node[self.moment] = str(start)
+        elif start is not None or end is not None:
+            node[self.period] = {name: str(time) for name, time in (("start", start), ("end", end)) if time is not None}
+
+    def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
+        if self.moment in node:
+            values[self.start] = values[self.end] = at(self.moment, moment.decode, node[self.moment])
+        elif self.period in node:
+            period = at(self.period, an_object, node[self.period])
+            for name, field in (("start", self.start), ("end", self.end)):
+                if name in period:
+                    values[field] = at(f"{self.period}.{name}", moment.decode, period[name])
+        elif self.required:
+            raise Refused.at("resource.missing", self.period, "a required element is missing")
+
+
+class Slot(Protocol):
+    """Some of the items of a repeated element."""
+
+    fields: tuple[str, ...]
+    carries: tuple[str, ...]
+
+    def claims(self, item: Json) -> bool: ...
+    def items(self, record: Any) -> Sequence[Json]: ...
+    def take(self, name: str, items: Sequence[tuple[int, Json]], values: Tree) -> None: ...
+
+
+class Slots:
+    """A repeated element whose items mean different things. The first slot that claims an item reads it; an item that
+    none claims is residue. They are written in the order of the slots."""
+
+    def __init__(self, name: str, *slots: Slot) -> None:
+        self.name, self.slots = name, slots
+        self.fields = tuple(field for slot in slots for field in slot.fields)
+        self.carries = tuple(path for slot in slots for path in below(name, slot.carries))
+
+    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
+        items = [item for slot in self.slots for item in slot.items(record)]
+        if items:
+            node[self.name] = items
+
+    def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
+        if self.name not in node:
+            return
+        taken: dict[int, list[tuple[int, Json]]] = {}
+        for position, item in enumerate(at(self.name, a_list, node[self.name])):
+            for index, slot in enumerate(self.slots):
+                if slot.claims(item):
+                    taken.setdefault(index, []).append((position, item))
+                    break
+        for index, items in taken.items():
+            self.slots[index].take(self.name, items, values)
+
+
+def anything(item: Json) -> bool:
+    """Claims every item."""
+    return True
+
+
+class Constant:
+    """A slot for an item that is always there, recognised by its first coding."""
+
+    fields: tuple[str, ...] = ()
+    carries: tuple[str, ...] = ()
+
+    def __init__(self, node: Tree) -> None:
+        self._items = (node,)
+        self._key = keys_of(node)[0]
+
+    def claims(self, item: Json) -> bool:
+        return self._key in keys_of(item)
+
+    def items(self, record: Any) -> Sequence[Json]:
+        return self._items
+
+    def take(self, name: str, items: Sequence[tuple[int, Json]], values: Tree) -> None:
+        """Nothing to read."""
+
+
+class One:
+    """A slot for an optional field: at most one item."""
+
+    def __init__(self, field: str, codec: Codec, claims: Callable[[Json], bool] = anything) -> None:
+        self.field, self.codec = field, codec
+        self._claims = claims
+        self.fields = (field,)
+        self.carries = codec.carries
+
+    def claims(self, item: Json) -> bool:
+        return self._claims(item)
+
+    def items(self, record: Any) -> Sequence[Json]:
+        value = getattr(record, self.field)
+        return () if value is None else (self.codec.encode(value),)
+
+    def take(self, name: str, items: Sequence[tuple[int, Json]], values: Tree) -> None:
+        if len(items) > 1:
+            raise Refused.at("resource.too_many", f"{name}[{items[1][0]}]", "the record holds one, the resource has more")
+        values[self.field] = at(f"{name}[{items[0][0]}]", self.codec.decode, items[0][1])
+
+
+class Many:
+    """A slot for a tuple field."""
+
+    def __init__(self, field: str, codec: Codec, claims: Callable[[Json], bool] = anything) -> None:
+        self.field, self.codec = field, codec
+        self._claims = claims
+        self.fields = (field,)
+        self.carries = codec.carries
+
+    def claims(self, item: Json) -> bool:
+        return self._claims(item)
+
+    def items(self, record: Any) -> Sequence[Json]:
+        encode = self.codec.encode
+        return [encode(item) for item in getattr(record, self.field)]
+
+    def take(self, name: str, items: Sequence[tuple[int, Json]], values: Tree) -> None:
+        values[self.field] = decode_each(name, self.codec, items)
+
+
+def has_member(*names: str) -> Callable[[Json], bool]:
+    """Claims items that have one of these members."""
+    wanted = frozenset(names)
+    return lambda item: isinstance(item, dict) and not wanted.isdisjoint(item)
+
+
+class Status:
+    """A status ⇄ its element and, where the clinic's word is finer than FHIR's code, an extension with the word.
+
+    ``codes`` maps every word; ``plain`` are the words that the code alone means. Written finer words that contradict the
+    code are refused when read.
+    """
+
+    def __init__(self, name: str, field: str, codes: Mapping[str, str], url: str) -> None:
+        self.name, self.field, self._codes, self._url = name, field, dict(codes), url
+        self._plain: dict[str, str] = {}
+        for word, code in codes.items():
+            self._plain.setdefault(code, word)
+        self._finer = {word: {"url": url, "valueCode": word} for word in codes if self._plain[codes[word]] != word}
+        self.fields = (field,)
+        self.carries = (name, f"extension({url}).valueCode")
+
+    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
+        word = getattr(record, self.field)
+        node[self.name] = self._codes[word]
+        if word in self._finer:
+            extensions.append(self._finer[word])
+
+    def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
+        code = node.get(self.name)
+        word = self._plain.get(code) if isinstance(code, str) else None
+        if word is None:
+            reason = "a required element is missing" if code is None else "not a code the record knows"
+            raise Refused.at("resource.status", self.name, reason, f"one of {', '.join(self._plain)}")
+        for position, extension in extensions.get(self._url, ()):
+            finer = extension.get("valueCode")
+            if self._codes.get(finer) != code:  # type: ignore[arg-type]
+                raise Refused.at("resource.contradiction", f"extension[{position}]", "it contradicts the status")
+            word = finer
+        values[self.field] = word

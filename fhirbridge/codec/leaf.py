@@ -1,0 +1,416 @@
+"""Leaf codecs: one value of a record, one JSON node of a resource.
+
+``encode`` takes what the record holds and gives a node; ``decode`` takes a node and gives what ``records.parse`` takes.
+A node that does not fit raises :class:`~fhirbridge.errors.Refused` with a path relative to the node. Nodes given out may
+be shared between resources: nobody changes them in place. ``carries`` lists the elements below the node that the value
+keeps whole (``""`` for the node itself); anything else found there is residue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from jiter import LosslessFloat
+
+from fhirbridge.errors import Refused
+from fhirbridge.fhir.json import Json, Tree
+from fhirbridge.records.base import Amount, Coding, Concept, Identifier, Note, Period, Ref
+from fhirbridge.records.text import Decimal
+
+UCUM = "http://unitsofmeasure.org"
+
+
+class Codec(Protocol):
+    """Both directions of one value."""
+
+    carries: tuple[str, ...]
+
+    def encode(self, value: Any) -> Json: ...
+    def decode(self, node: Json) -> Any: ...
+
+
+def wrong_type(wanted: str) -> Refused:
+    """A refusal of a node of another JSON type."""
+    return Refused.at("resource.type", "", f"{wanted} is wanted here")
+
+
+def an_object(node: Json) -> Tree:
+    """The node, if it is a JSON object without an unknown modifier (promise 23)."""
+    if not isinstance(node, dict):
+        raise wrong_type("an object")
+    return node
+
+
+def a_list(node: Json) -> list[Json]:
+    """The node, if it is a JSON array with something in it."""
+    if not isinstance(node, list) or not node:
+        raise wrong_type("an array that is not empty")
+    return node
+
+
+class Plain:
+    """A primitive that is the same on both sides: a string, a boolean, an integer, a number, a time."""
+
+    carries = ("",)
+
+    def __init__(self, wanted: str, *types: type) -> None:
+        self._wanted = wanted
+        self._types = frozenset(types)
+
+    def encode(self, value: Any) -> Json:
+        return value
+
+    def decode(self, node: Json) -> Any:
+        if type(node) not in self._types:
+            raise wrong_type(self._wanted)
+        return node
+
+
+class Moment(Plain):
+    """A date or time: checked text in the record, a string in JSON."""
+
+    def __init__(self) -> None:
+        super().__init__("a string with a date or a time", str)
+
+    def encode(self, value: Any) -> Json:
+        return str(value)
+
+
+string = Plain("a string", str)
+boolean = Plain("true or false", bool)
+integer = Plain("a whole number", int)
+number = Plain("a number", int, LosslessFloat, Decimal)
+moment = Moment()
+
+
+class Table:
+    """The clinic's word ⇄ a FHIR code. Several words may share a code; ``decode`` then gives the first of them."""
+
+    carries = ("",)
+
+    def __init__(self, codes: Mapping[str, str]) -> None:
+        self._codes = dict(codes)
+        self._words: dict[str, str] = {}
+        for word, code in codes.items():
+            self._words.setdefault(code, word)
+
+    def encode(self, value: str) -> Json:
+        return self._codes[value]
+
+    def decode(self, node: Json) -> str:
+        word = self._words.get(node) if isinstance(node, str) else None
+        if word is None:
+            raise Refused.at(
+                "resource.unknown_code", "", "not a code the record knows", f"one of {', '.join(self._words)}"
+            )
+        return word
+
+
+class CodingCodec:
+    """A :class:`~fhirbridge.records.Coding` ⇄ Coding."""
+
+    carries = ("system", "code", "display", "version", "userSelected")
+
+    def encode(self, value: Coding) -> Json:
+        node: Tree = {}
+        if value.system is not None:
+            node["system"] = value.system
+        if value.version is not None:
+            node["version"] = value.version
+        if value.code is not None:
+            node["code"] = value.code
+        if value.display is not None:
+            node["display"] = value.display
+        if value.user_selected is not None:
+            node["userSelected"] = value.user_selected
+        return node
+
+    def decode(self, node: Json) -> Tree:
+        tree = an_object(node)
+        value = {name: tree[name] for name in ("system", "code", "display", "version") if name in tree}
+        if "userSelected" in tree:
+            value["user_selected"] = tree["userSelected"]
+        return value
+
+
+coding = CodingCodec()
+
+
+class ConceptCodec:
+    """A :class:`~fhirbridge.records.Concept` ⇄ CodeableConcept."""
+
+    carries = ("text", *(f"coding.{name}" for name in CodingCodec.carries))
+
+    def encode(self, value: Concept) -> Json:
+        node: Tree = {}
+        if value.codings:
+            node["coding"] = [coding.encode(one) for one in value.codings]
+        if value.text is not None:
+            node["text"] = value.text
+        return node
+
+    def decode(self, node: Json) -> Tree:
+        tree = an_object(node)
+        value: Tree = {"text": tree["text"]} if "text" in tree else {}
+        if "coding" in tree:
+            value["codings"] = [coding.decode(one) for one in a_list(tree["coding"])]
+        return value
+
+
+concept = ConceptCodec()
+
+
+def concept_node(codings: Iterable[tuple[str, str, str]], text: str | None = None) -> Tree:
+    """A CodeableConcept of ``(system, code, display)``; a display may be empty (trap T17)."""
+    node: Tree = {"coding": [coding_node(*one) for one in codings]}
+    if text:
+        node["text"] = text
+    return node
+
+
+def coding_node(system: str, code: str, display: str = "") -> Tree:
+    """A Coding; an empty display is left out."""
+    node = {"system": system, "code": code}
+    return node | {"display": display} if display else node
+
+
+def keys_of(node: Json) -> list[tuple[str, str]]:
+    """The ``(system, code)`` of each coding of a CodeableConcept; empty for anything else."""
+    codings = node.get("coding") if isinstance(node, dict) else None
+    if not isinstance(codings, list):
+        return []
+    return [(one.get("system"), one.get("code")) for one in codings if isinstance(one, dict)]  # type: ignore[misc]
+
+
+class Term:
+    """One of the clinic's words ⇄ a CodeableConcept with the word's codings and its label (decision D7).
+
+    ``aliases`` are further ``(system, code)`` that mean a word when read. With ``or_concept`` a concept that holds no
+    known coding is kept whole as a :class:`~fhirbridge.records.Concept`; otherwise it is refused.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, Tree],
+        aliases: Mapping[tuple[str, str], str] | None = None,
+        *,
+        or_concept: bool = False,
+    ) -> None:
+        self.nodes = dict(nodes)
+        self.or_concept = or_concept
+        self.carries = ConceptCodec.carries if or_concept else ()
+        self._words = {(key): word for word, node in self.nodes.items() for key in keys_of(node)[:1]}
+        self._words.update({key: word for word, node in self.nodes.items() for key in keys_of(node) if key not in self._words})
+        self._words.update(aliases or {})
+
+    def word_of(self, node: Json) -> str | None:
+        """The word a CodeableConcept means, or ``None``. Two codings that mean different words are refused."""
+        words = {self._words[key] for key in keys_of(node) if key in self._words}
+        if len(words) > 1:
+            raise Refused.at("resource.contradiction", "coding", "the codings mean different things")
+        return words.pop() if words else None
+
+    def encode(self, value: str | Concept) -> Json:
+        return self.nodes[value] if isinstance(value, str) else concept.encode(value)
+
+    def decode(self, node: Json) -> Any:
+        word = self.word_of(an_object(node))
+        if word is not None:
+            return word
+        if self.or_concept:
+            return concept.decode(node)
+        raise Refused.at(
+            "resource.unknown_code", "coding", "no coding the record knows", f"one of {', '.join(self.nodes)}"
+        )
+
+
+class CodedTerm:
+    """One of the clinic's words ⇄ a Coding; another coding is kept whole."""
+
+    carries = CodingCodec.carries
+
+    def __init__(self, nodes: Mapping[str, Tree]) -> None:
+        self.nodes = dict(nodes)
+        self._words = {(node["system"], node["code"]): word for word, node in self.nodes.items()}
+
+    def encode(self, value: str | Coding) -> Json:
+        return self.nodes[value] if isinstance(value, str) else coding.encode(value)
+
+    def decode(self, node: Json) -> Any:
+        tree = an_object(node)
+        word = self._words.get((tree.get("system"), tree.get("code")))  # type: ignore[arg-type]
+        return coding.decode(tree) if word is None or "version" in tree else word
+
+
+class QuantityCodec:
+    """An :class:`~fhirbridge.records.Amount` ⇄ a Quantity in UCUM; other units systems are refused."""
+
+    carries = ("value", "code", "system", "comparator")
+
+    def encode(self, value: Amount) -> Json:
+        return quantity_node(value.value, value.unit, value.comparator)
+
+    def decode(self, node: Json) -> Tree:
+        tree = an_object(node)
+        if "value" not in tree:
+            raise Refused.at("resource.missing", "value", "a quantity without a value says nothing")
+        value = {"value": number.decode(tree["value"]), "unit": unit_of(tree)}
+        if "comparator" in tree:
+            value["comparator"] = tree["comparator"]
+        return value
+
+
+def quantity_node(value: Decimal, unit: str, comparator: str | None = None) -> Tree:
+    """A Quantity in UCUM; the unit's text is its code, which never misleads."""
+    if comparator is None:
+        return {"value": value, "unit": unit, "system": UCUM, "code": unit}
+    return {"value": value, "comparator": comparator, "unit": unit, "system": UCUM, "code": unit}
+
+
+def unit_of(quantity: Tree) -> str:
+    """The UCUM code of a Quantity. Raises when it has none: a bare ``unit`` is text for people (reliability §3)."""
+    code = quantity.get("code")
+    if quantity.get("system") != UCUM or not isinstance(code, str):
+        raise Refused.at("resource.unit", "code", "a UCUM code is wanted", f"system {UCUM} with a code")
+    return code
+
+
+quantity = QuantityCodec()
+
+
+class IdentifierCodec:
+    """An :class:`~fhirbridge.records.Identifier` ⇄ Identifier."""
+
+    carries = ("use", "system", "value", *(f"type.{name}" for name in ConceptCodec.carries))
+
+    def encode(self, value: Identifier) -> Json:
+        node: Tree = {}
+        if value.use is not None:
+            node["use"] = value.use
+        if value.type is not None:
+            node["type"] = concept.encode(value.type)
+        if value.system is not None:
+            node["system"] = value.system
+        if value.value is not None:
+            node["value"] = value.value
+        return node
+
+    def decode(self, node: Json) -> Tree:
+        tree = an_object(node)
+        value = {name: tree[name] for name in ("use", "system", "value") if name in tree}
+        if "type" in tree:
+            value["type"] = concept.decode(tree["type"])
+        return value
+
+
+identifier = IdentifierCodec()
+
+
+class ReferenceCodec:
+    """A :class:`~fhirbridge.records.Ref` ⇄ Reference (specification §9.4).
+
+    The literal address of a target that has an identifier belongs to the server: it is never part of the record.
+    """
+
+    carries = ("type", "display", *(f"identifier.{name}" for name in IdentifierCodec.carries))
+
+    def encode(self, value: Ref) -> Json:
+        node: Tree = {}
+        if value.literal is not None:
+            node["reference"] = value.literal
+        if value.type is not None:
+            node["type"] = value.type
+        if value.identifier is not None:
+            node["identifier"] = identifier.encode(value.identifier)
+        if value.display is not None:
+            node["display"] = value.display
+        return node
+
+    def decode(self, node: Json) -> Tree:
+        tree = an_object(node)
+        value = {name: tree[name] for name in ("type", "display") if name in tree}
+        if "identifier" in tree:
+            value["identifier"] = identifier.decode(tree["identifier"])
+        elif "reference" in tree:
+            value["literal"] = tree["reference"]
+        return value
+
+
+reference = ReferenceCodec()
+
+
+class PeriodCodec:
+    """A :class:`~fhirbridge.records.Period` ⇄ Period."""
+
+    carries = ("start", "end")
+
+    def encode(self, value: Period) -> Json:
+        node: Tree = {}
+        if value.start is not None:
+            node["start"] = str(value.start)
+        if value.end is not None:
+            node["end"] = str(value.end)
+        return node
+
+    def decode(self, node: Json) -> Tree:
+        tree = an_object(node)
+        return {name: tree[name] for name in ("start", "end") if name in tree}
+
+
+period = PeriodCodec()
+
+
+class AnnotationCodec:
+    """A :class:`~fhirbridge.records.Note` ⇄ Annotation."""
+
+    carries = ("text", "time", "authorString", *(f"authorReference.{name}" for name in ReferenceCodec.carries))
+
+    def encode(self, value: Note) -> Json:
+        node: Tree = {}
+        if value.author is not None:
+            node["authorReference"] = reference.encode(value.author)
+        if value.author_name is not None:
+            node["authorString"] = value.author_name
+        if value.time is not None:
+            node["time"] = str(value.time)
+        node["text"] = value.text
+        return node
+
+    def decode(self, node: Json) -> Tree:
+        tree = an_object(node)
+        value = {name: tree[name] for name in ("text", "time") if name in tree}
+        if "authorReference" in tree:
+            value["author"] = reference.decode(tree["authorReference"])
+        if "authorString" in tree:
+            value["author_name"] = tree["authorString"]
+        return value
+
+
+annotation = AnnotationCodec()
+
+
+class Inside:
+    """A codec one member deeper: ``Inside("concept", term)`` for the concept of an R5 CodeableReference."""
+
+    def __init__(self, member: str, codec: Codec) -> None:
+        self._member = member
+        self._codec = codec
+        self.carries = tuple(f"{member}.{path}" if path else member for path in codec.carries)
+
+    def encode(self, value: Any) -> Json:
+        return {self._member: self._codec.encode(value)}
+
+    def decode(self, node: Json) -> Any:
+        tree = an_object(node)
+        if self._member not in tree:
+            raise Refused.at("resource.missing", self._member, "a required element is missing")
+        return at(self._member, self._codec.decode, tree[self._member])
+
+
+def at(path: str, decode: Callable[[Json], Any], node: Json) -> Any:
+    """``decode(node)``, its faults seen from one level up."""
+    try:
+        return decode(node)
+    except Refused as refused:
+        raise Refused(refused.under(path)) from None

@@ -1,0 +1,1 @@
+"""What FHIR itself says, without any I/O."""
