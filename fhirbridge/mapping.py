@@ -17,9 +17,10 @@ from typing import Any
 from fhirbridge.binding import Binding, Clinic, Overlay, Release
 from fhirbridge.codec.element import Rules
 from fhirbridge.errors import ConfigError, Fault, NotExpressible, RecordRefused, Refused, ResourceRefused
-from fhirbridge.fhir.json import Json, Tree
+from fhirbridge.fhir.json import Json, Tree, parse_object
 from fhirbridge.records import Record, parse
 from fhirbridge.residue import Entry, difference, lay, leaves
+from fhirbridge.shapes import Shapes
 
 __all__ = [
     "Binding",
@@ -110,7 +111,7 @@ class BoundMapping:
     def to_fhir(self, record: Record, residue: Iterable[Entry] = ()) -> Written:
         """The resources of a record. Raises :class:`NotExpressible` where the release cannot say it (decision D6)."""
         try:
-            resource = self._primary(record)
+            resource = self.primary(record)
             projections = tuple(self._projections(record, resource))
         except Refused as refused:
             raise NotExpressible(refused.faults) from None
@@ -125,7 +126,7 @@ class BoundMapping:
         try:
             values = self.rules.decode(resource)
             record = self._record(resource, values)
-            written = self._primary(record)
+            written = self.primary(record)
             if written == resource:
                 return Reading(record)
             residue = difference(resource, written)
@@ -136,10 +137,15 @@ class BoundMapping:
             raise ResourceRefused(fault.under(self.kind.resource_type) for fault in faults)
         return Reading(record, residue)
 
-    def _primary(self, record: Record) -> Tree:
+    def resource_id(self, record_id: str) -> str:
+        """The deterministic id of the primary resource of a record (design §5)."""
+        return self.binding.resource_id(self.kind.name, record_id)
+
+    def primary(self, record: Record) -> Tree:
+        """The primary resource of a record, without residue."""
         resource: Tree = {
             "resourceType": self.kind.resource_type,
-            "id": self.binding.resource_id(self.kind.name, record.id),
+            "id": self.resource_id(record.id),
         }
         self.rules.write_into(resource, record)
         profiles = self._profiles(record, resource)
@@ -229,6 +235,7 @@ class Mappings:
         self.binding = binding
         self.kinds = kinds() if kinds_ is None else kinds_
         self.bound = {name: kind.bind(kind, binding) for name, kind in self.kinds.items()}
+        self._shapes = Shapes()
         self._roles = frozenset(f"{base}/CodeSystem/role" for base in binding.bases)
 
     def to_fhir(self, record: Record, residue: Iterable[Entry] = ()) -> Written:
@@ -246,6 +253,20 @@ class Mappings:
         known = ", ".join(sorted({kind.resource_type for kind in self.kinds.values()}))
         reason = "no record kind holds such a resource" if candidates else "no record kind is kept in this resource type"
         raise ResourceRefused([Fault("resource.no_mapping", path, reason, f"types that are read: {known}")])
+
+    def read(self, body: bytes) -> Reading:
+        """The record of a resource's JSON text; the same as ``from_fhir(parse_object(body))``, mostly much faster.
+
+        Raises :class:`JsonError` as well as :class:`ResourceRefused`.
+        """
+        record = self._shapes.read(body)
+        if record is not None:
+            return Reading(record)
+        resource = parse_object(body)
+        reading = self.from_fhir(resource)
+        if not reading.residue:
+            self._shapes.learn(self.bound[reading.record.kind], body, resource, reading.record)
+        return reading
 
     def is_projection(self, resource: Tree) -> bool:
         """Whether a resource is one of our own projections, which say nothing that the primary does not say."""

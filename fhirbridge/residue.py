@@ -103,19 +103,22 @@ def _item_element(element: str, item: Json) -> str:
 
 
 def _object(source: Tree, written: Tree, path: str, element: str) -> Iterator[Entry]:
-    for name, mine in written.items():
-        if name not in source:
-            yield from _missing(mine, _join(path, name), _element(element, name))
+    # What is added comes first: its guard digests members that a later "absent" or "set" may change.
     guard = _guard(written) if path else ""
     for name, node in source.items():
-        here, there = _join(path, name), _element(element, name)
-        mine = written.get(name, _ABSENT)
-        if mine is _ABSENT:
+        if name not in written:
+            here, there = _join(path, name), _element(element, name)
             if isinstance(node, list) and node:
                 yield from _list(node, [], here, there)
             else:
                 yield Entry("add", here, node, guard, there)
-        elif isinstance(mine, dict) and isinstance(node, dict):
+    for name, mine in written.items():
+        here, there = _join(path, name), _element(element, name)
+        if name not in source:
+            yield from _missing(mine, here, there)
+            continue
+        node = source[name]
+        if isinstance(mine, dict) and isinstance(node, dict):
             yield from _object(node, mine, here, there)
         elif isinstance(mine, list) and isinstance(node, list):
             yield from _list(node, mine, here, there)

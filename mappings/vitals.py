@@ -85,6 +85,7 @@ class Numbers:
         self._names = {terms.VITAL.key(name): name for name in self._codes}
         self._flow_component = binding.overlay.us_core_o2_flow_component and not binding.release.is_r5
         number = self._number
+        self.triggers = ("valueQuantity", "valueCodeableConcept", "dataAbsentReason", "component")
         self.carries = (
             *number.carries,
             *number.extension_carries,
@@ -190,6 +191,7 @@ class OxygenExtensions:
             Simple(binding, extensions.O2_FLOW, "flow"),
         )
         self.carries = tuple(path for rule in self._rules for path in rule.carries)
+        self.triggers = tuple(url for rule in self._rules for url in rule.triggers)
 
     def write(self, record: VitalSign, node: Tree, extensions: list[Tree]) -> None:
         if record.oxygen is not None:

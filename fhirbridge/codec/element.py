@@ -20,7 +20,10 @@ class Extensions(dict[str, list[tuple[int, Tree]]]):
 
 
 class Rule(Protocol):
-    """Both directions of one or a few fields."""
+    """Both directions of one or a few fields.
+
+    A rule may have ``triggers``: the element names and extension URLs without which there is nothing for it to read.
+    """
 
     fields: tuple[str, ...]
     carries: tuple[str, ...]
@@ -44,6 +47,8 @@ class Rules:
         self.rules = tuple(rule for rule in rules if rule is not None)
         self.fields = tuple(field for rule in self.rules for field in rule.fields)
         self.carries = tuple(path for rule in self.rules for path in rule.carries)
+        self._writers = tuple(rule.write for rule in self.rules)
+        self._readers = tuple((frozenset(getattr(rule, "triggers", ())), rule.read) for rule in self.rules)
 
     def encode(self, value: Any) -> Json:
         node: Tree = {}
@@ -53,8 +58,8 @@ class Rules:
     def write_into(self, node: Tree, record: Any) -> None:
         """Write every rule's elements into ``node``; extensions go together, in the order of the rules."""
         extensions: list[Tree] = []
-        for rule in self.rules:
-            rule.write(record, node, extensions)
+        for write in self._writers:
+            write(record, node, extensions)
         if extensions:
             node["extension"] = extensions
 
@@ -62,15 +67,15 @@ class Rules:
         tree = an_object(node)
         values: Tree = {}
         faults: list[Fault] = []
-        try:
-            extensions = by_url(tree)
-        except Refused as refused:
-            raise Refused(refused.faults) from None
-        for rule in self.rules:
-            try:
-                rule.read(tree, extensions, values)
-            except Refused as refused:
-                faults += refused.faults
+        extensions = by_url(tree)
+        present = set(tree)
+        present.update(extensions)
+        for triggers, read in self._readers:
+            if not triggers or not triggers.isdisjoint(present):
+                try:
+                    read(tree, extensions, values)
+                except Refused as refused:
+                    faults += refused.faults
         if faults:
             raise Refused(faults)
         return values
@@ -94,15 +99,20 @@ class Element:
         self.name, self.field, self.codec, self.required = name, field, codec, required
         self.fields = (field,)
         self.carries = below(name, codec.carries)
+        self.triggers = () if required else (name,)
+        self._encode, self._decode = codec.encode, codec.decode
 
     def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
         value = getattr(record, self.field)
         if value is not None:
-            node[self.name] = self.codec.encode(value)
+            node[self.name] = self._encode(value)
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         if self.name in node:
-            values[self.field] = at(self.name, self.codec.decode, node[self.name])
+            try:
+                values[self.field] = self._decode(node[self.name])
+            except Refused as refused:
+                raise Refused(refused.under(self.name)) from None
         elif self.required:
             raise Refused.at("resource.missing", self.name, "a required element is missing")
 
@@ -114,6 +124,7 @@ class Elements:
         self.name, self.field, self.codec = name, field, codec
         self.fields = (field,)
         self.carries = below(name, codec.carries)
+        self.triggers = (name,)
 
     def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
         value = getattr(record, self.field)
@@ -130,9 +141,10 @@ class Elements:
 def decode_each(name: str, codec: Codec, items: Iterable[tuple[int, Json]]) -> list[Any]:
     """Decode items of a list; every fault with its position."""
     values, faults = [], []
+    decode = codec.decode
     for position, item in items:
         try:
-            values.append(codec.decode(item))
+            values.append(decode(item))
         except Refused as refused:
             faults += refused.under(f"{name}[{position}]")
     if faults:
@@ -147,6 +159,7 @@ class Single:
         self.name, self.field, self.codec = name, field, codec
         self.fields = (field,)
         self.carries = below(name, codec.carries)
+        self.triggers = (name,)
 
     def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
         value = getattr(record, self.field)
@@ -184,7 +197,7 @@ class Forbidden:
 
     def __init__(self, name: str, reason: str) -> None:
         self.name, self._reason = name, reason
-        self.carries = (name,)
+        self.carries = self.triggers = (name,)
 
     def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
         """Never written."""
@@ -241,6 +254,7 @@ class Slots:
         self.name, self.slots = name, slots
         self.fields = tuple(field for slot in slots for field in slot.fields)
         self.carries = tuple(path for slot in slots for path in below(name, slot.carries))
+        self.triggers = (name,)
 
     def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
         items = [item for slot in self.slots for item in slot.items(record)]
@@ -363,7 +377,7 @@ class Status:
             raise Refused.at("resource.status", self.name, reason, f"one of {', '.join(self._plain)}")
         for position, extension in extensions.get(self._url, ()):
             finer = extension.get("valueCode")
-            if self._codes.get(finer) != code:  # type: ignore[arg-type]
+            if not isinstance(finer, str) or self._codes.get(finer) != code:
                 raise Refused.at("resource.contradiction", f"extension[{position}]", "it contradicts the status")
             word = finer
         values[self.field] = word

@@ -99,6 +99,7 @@ class Simple:
         self.url = definition.written_url(binding)
         self._urls = (*definition.read_urls(binding), *aliases)
         self.fields = (field,)
+        self.triggers = self._urls
         self.carries = tuple(
             path for url in self._urls for path in below(f"extension({url}).{self.member}", self.codec.carries)
         )
@@ -154,6 +155,7 @@ class Complex:
             for part, said in definition.parts.items()
         }
         self.fields = (field,)
+        self.triggers = self._urls
         self.carries = tuple(
             path
             for url in self._urls

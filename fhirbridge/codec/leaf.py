@@ -49,6 +49,18 @@ def a_list(node: Json) -> list[Json]:
     return node
 
 
+# JSON member → record field, for members that are the same on both sides; the record checks them.
+_CODING_MEMBERS = {name: name for name in ("system", "code", "display", "version")} | {"userSelected": "user_selected"}
+_IDENTIFIER_MEMBERS = {name: name for name in ("use", "system", "value")}
+_REFERENCE_MEMBERS = {name: name for name in ("type", "display")}
+_PERIOD_MEMBERS = {name: name for name in ("start", "end")}
+_ANNOTATION_MEMBERS = {"text": "text", "time": "time", "authorString": "author_name"}
+
+
+def _picked(tree: Tree, members: Mapping[str, str]) -> Tree:
+    return {members[name]: member for name, member in tree.items() if name in members}
+
+
 class Plain:
     """A primitive that is the same on both sides: a string, a boolean, an integer, a number, a time."""
 
@@ -127,11 +139,7 @@ class CodingCodec:
         return node
 
     def decode(self, node: Json) -> Tree:
-        tree = an_object(node)
-        value = {name: tree[name] for name in ("system", "code", "display", "version") if name in tree}
-        if "userSelected" in tree:
-            value["user_selected"] = tree["userSelected"]
-        return value
+        return _picked(an_object(node), _CODING_MEMBERS)
 
 
 coding = CodingCodec()
@@ -154,7 +162,7 @@ class ConceptCodec:
         tree = an_object(node)
         value: Tree = {"text": tree["text"]} if "text" in tree else {}
         if "coding" in tree:
-            value["codings"] = [coding.decode(one) for one in a_list(tree["coding"])]
+            value["codings"] = [coding.decode(one) for one in at("coding", a_list, tree["coding"])]
         return value
 
 
@@ -180,7 +188,9 @@ def keys_of(node: Json) -> list[tuple[str, str]]:
     codings = node.get("coding") if isinstance(node, dict) else None
     if not isinstance(codings, list):
         return []
-    return [(one.get("system"), one.get("code")) for one in codings if isinstance(one, dict)]  # type: ignore[misc]
+    pairs = ((one.get("system"), one.get("code")) for one in codings if isinstance(one, dict))
+    # A key is looked up in tables: a member that is an object or an array would not even hash.
+    return [pair for pair in pairs if all(part is None or isinstance(part, str) for part in pair)]  # type: ignore[misc]
 
 
 class Term:
@@ -206,10 +216,14 @@ class Term:
 
     def word_of(self, node: Json) -> str | None:
         """The word a CodeableConcept means, or ``None``. Two codings that mean different words are refused."""
-        words = {self._words[key] for key in keys_of(node) if key in self._words}
-        if len(words) > 1:
-            raise Refused.at("resource.contradiction", "coding", "the codings mean different things")
-        return words.pop() if words else None
+        found: str | None = None
+        for key in keys_of(node):
+            word = self._words.get(key)
+            if word is not None and word != found:
+                if found is not None:
+                    raise Refused.at("resource.contradiction", "coding", "the codings mean different things")
+                found = word
+        return found
 
     def encode(self, value: str | Concept) -> Json:
         return self.nodes[value] if isinstance(value, str) else concept.encode(value)
@@ -239,7 +253,8 @@ class CodedTerm:
 
     def decode(self, node: Json) -> Any:
         tree = an_object(node)
-        word = self._words.get((tree.get("system"), tree.get("code")))  # type: ignore[arg-type]
+        system, code = tree.get("system"), tree.get("code")
+        word = self._words.get((system, code)) if isinstance(system, str) and isinstance(code, str) else None
         return coding.decode(tree) if word is None or "version" in tree else word
 
 
@@ -298,9 +313,9 @@ class IdentifierCodec:
 
     def decode(self, node: Json) -> Tree:
         tree = an_object(node)
-        value = {name: tree[name] for name in ("use", "system", "value") if name in tree}
+        value = _picked(tree, _IDENTIFIER_MEMBERS)
         if "type" in tree:
-            value["type"] = concept.decode(tree["type"])
+            value["type"] = at("type", concept.decode, tree["type"])
         return value
 
 
@@ -329,9 +344,9 @@ class ReferenceCodec:
 
     def decode(self, node: Json) -> Tree:
         tree = an_object(node)
-        value = {name: tree[name] for name in ("type", "display") if name in tree}
+        value = _picked(tree, _REFERENCE_MEMBERS)
         if "identifier" in tree:
-            value["identifier"] = identifier.decode(tree["identifier"])
+            value["identifier"] = at("identifier", identifier.decode, tree["identifier"])
         elif "reference" in tree:
             value["literal"] = tree["reference"]
         return value
@@ -354,8 +369,7 @@ class PeriodCodec:
         return node
 
     def decode(self, node: Json) -> Tree:
-        tree = an_object(node)
-        return {name: tree[name] for name in ("start", "end") if name in tree}
+        return _picked(an_object(node), _PERIOD_MEMBERS)
 
 
 period = PeriodCodec()
@@ -379,11 +393,9 @@ class AnnotationCodec:
 
     def decode(self, node: Json) -> Tree:
         tree = an_object(node)
-        value = {name: tree[name] for name in ("text", "time") if name in tree}
+        value = _picked(tree, _ANNOTATION_MEMBERS)
         if "authorReference" in tree:
-            value["author"] = reference.decode(tree["authorReference"])
-        if "authorString" in tree:
-            value["author_name"] = tree["authorString"]
+            value["author"] = at("authorReference", reference.decode, tree["authorReference"])
         return value
 
 

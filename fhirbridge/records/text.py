@@ -30,8 +30,9 @@ class Decimal:
     ``Decimal("0.50")``, ``.text``, ``.as_decimal()``. Raises ``ValueError`` for text that is no JSON number.
     """
 
-    __slots__ = ("text",)
+    __slots__ = ("_value", "text")
     text: str
+    _value: decimal.Decimal
 
     def __init__(self, text: str) -> None:
         match = _NUMBER.fullmatch(text)
@@ -46,8 +47,12 @@ class Decimal:
         return type(self), (self.text,)
 
     def as_decimal(self) -> decimal.Decimal:
-        """The value as ``decimal.Decimal``."""
-        return decimal.Decimal(self.text)
+        """The value as ``decimal.Decimal``; computed once."""
+        try:
+            return self._value
+        except AttributeError:
+            object.__setattr__(self, "_value", decimal.Decimal(self.text))
+            return self._value
 
     def __eq__(self, other: object) -> bool:
         if type(other) is Decimal:

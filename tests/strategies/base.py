@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import math
 from typing import Any
 
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ def decimals(low: float, high: float, places: int = 2) -> st.SearchStrategy[Any]
     """Numbers in a range by their text: integers, trailing zeros and exponents among them."""
     low, high = (decimal.Decimal(str(bound)) for bound in (low, high))  # type: ignore[assignment]
     plain = st.decimals(low, high, allow_nan=False, places=places).map(lambda value: Decimal(f"{value:f}"))
-    whole = st.integers(int(-(-low // 1)), int(high // 1))
+    whole = st.integers(math.ceil(low), math.floor(high))
     exact = st.decimals(low, high, allow_nan=False, places=6).map(lambda value: Decimal(f"{value:f}"))
     exponent = whole.filter(bool).map(lambda value: Decimal(f"{value}e0"))
     return st.one_of(whole, plain, exact, exponent)
