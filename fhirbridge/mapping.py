@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -37,6 +38,7 @@ __all__ = [
     "kinds",
 ]
 
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 PRIMARY = "primary"
 ENTRY_POINTS = "fhirbridge.mappings"
 # An element that changes the meaning of what stands around it: not understood means not read (promise 23).
@@ -116,14 +118,17 @@ class BoundMapping:
         except Refused as refused:
             raise NotExpressible(refused.faults) from None
         dropped: tuple[str, ...] = ()
+        own_id = resource["id"]
         if residue:
             resource, dropped = lay(residue, resource)
-        primary = Part(PRIMARY, self.kind.resource_type, resource["id"], resource)
+        # A resource that came without an id gets ours as the address of its part, not as a member.
+        primary = Part(PRIMARY, self.kind.resource_type, resource.get("id", own_id), resource)
         return Written((primary, *projections), dropped)
 
     def from_fhir(self, resource: Tree) -> Reading:
         """The record and the residue of a resource. Raises :class:`ResourceRefused` with every fault."""
         try:
+            _check_id(resource)
             values = self.rules.decode(resource)
             record = self._record(resource, values)
             written = self.primary(record)
@@ -178,6 +183,13 @@ def _is_annotation(entry: Entry) -> bool:
     """Whether an entry only adds words or a further code to something that the record does hold."""
     name = entry.path.rpartition(".")[2]
     return name in _ANNOTATIONS or (entry.op == "insert" and name.startswith("coding["))
+
+
+def _check_id(resource: Tree) -> None:
+    # An id becomes part of a URL: nothing but FHIR's own alphabet gets that far.
+    own = resource.get("id", "none")
+    if not isinstance(own, str) or _ID.fullmatch(own) is None:
+        raise Refused.at("resource.id", "id", "not a FHIR id", "1 to 64 of A-Z a-z 0-9 - .")
 
 
 def _foreign_id(resource: Tree) -> str:
@@ -235,7 +247,7 @@ class Mappings:
         self.binding = binding
         self.kinds = kinds() if kinds_ is None else kinds_
         self.bound = {name: kind.bind(kind, binding) for name, kind in self.kinds.items()}
-        self._shapes = Shapes()
+        self.shapes = Shapes()
         self._roles = frozenset(f"{base}/CodeSystem/role" for base in binding.bases)
 
     def to_fhir(self, record: Record, residue: Iterable[Entry] = ()) -> Written:
@@ -259,13 +271,13 @@ class Mappings:
 
         Raises :class:`JsonError` as well as :class:`ResourceRefused`.
         """
-        record = self._shapes.read(body)
+        record = self.shapes.read(body)
         if record is not None:
             return Reading(record)
         resource = parse_object(body)
         reading = self.from_fhir(resource)
         if not reading.residue:
-            self._shapes.learn(self.bound[reading.record.kind], body, resource, reading.record)
+            self.shapes.learn(self.bound[reading.record.kind], body, resource, reading.record)
         return reading
 
     def is_projection(self, resource: Tree) -> bool:

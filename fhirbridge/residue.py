@@ -106,6 +106,8 @@ def _object(source: Tree, written: Tree, path: str, element: str) -> Iterator[En
     # What is added comes first: its guard digests members that a later "absent" or "set" may change.
     guard = _guard(written) if path else ""
     for name, node in source.items():
+        if isinstance(node, list | dict) and not node:
+            raise Refused.at("resource.empty", _join(path, name), "FHIR has neither empty objects nor empty arrays")
         if name not in written:
             here, there = _join(path, name), _element(element, name)
             if isinstance(node, list) and node:
@@ -204,9 +206,10 @@ def _key(item: Json) -> Json:
 
 
 def _name_of(node: Json) -> Json:
-    """A node as a key: a concept by its first code, another object by its digest, a string as it is."""
-    if isinstance(node, dict) and "coding" in node:
-        node = node["coding"]
+    """A node as a key: a concept by its first code, a reference by what it names, another object by its digest."""
+    if isinstance(node, dict):
+        # A server adds the literal address to a reference that had an identifier alone: still the same target.
+        node = next((node[name] for name in ("coding", "identifier", "reference", "display") if name in node), node)
     if isinstance(node, list) and node and isinstance(node[0], dict):
         return (node[0].get("system"), node[0].get("code"))
     return _digest(node) if isinstance(node, dict | list) else node

@@ -192,11 +192,13 @@ class Complex:
         value: Tree = {}
         faults: list[Fault] = []
         for position, node in enumerate(at("extension", leaf.a_list, item.get("extension"))):
-            part = an_object(node).get("url")
-            if not isinstance(part, str) or part not in self.parts:
+            where = f"extension[{position}]"
+            part = at(where, an_object, node).get("url")
+            if not isinstance(part, str):
+                raise Refused.at("resource.extension", where, "an extension needs a url")
+            if part not in self.parts:
                 continue
             field, member, codec = self.parts[part]
-            where = f"extension[{position}]"
             if field in value:
                 faults.append(Fault("resource.too_many", where, "this part may stand once only"))
             elif member not in node:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Hashable, Iterable
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
@@ -54,9 +55,7 @@ SeriousnessCriterion = Literal[
     "other_important",
     "intervention_required",
 ]
-CausalityAssessment = Literal[
-    "certain", "probable", "possible", "unlikely", "conditional", "unassessable"
-]
+CausalityAssessment = Literal["certain", "probable", "possible", "unlikely", "conditional", "unassessable"]
 Relatedness = Literal["not_related", "unlikely_related", "possibly_related", "related"]
 CausalityMethod = Literal["probability_scale", "bayesian", "checklist"]
 ParticipantFunction = Literal["informant", "witness", "author"]
@@ -81,9 +80,44 @@ SpecialInterest = Literal[
     "loss_of_consciousness",
 ]
 Grade = Annotated[int, Strict(), Field(ge=1, le=5)]
+# Never the other way round: a grade says more than a severity (specification §3.5).
+SEVERITY_OF_GRADE: dict[int, Severity] = {1: "mild", 2: "moderate", 3: "severe", 4: "severe", 5: "severe"}
 
 
-class Causality(Model):
+# R4 lists only these as contributors (specification §3.5); anybody else took part in another way.
+CONTRIBUTORS = ("Practitioner", "PractitionerRole", "Device")
+
+
+def target_of(type_: str | None, literal: str | None) -> str | None:
+    """The FHIR type that a reference with this ``type`` and this literal address points to, as far as it says."""
+    if type_ is not None or literal is None or "/" not in literal:
+        return type_
+    return literal.partition("/_history")[0].split("/")[-2]
+
+
+def may_contribute(target: str | None) -> bool:
+    """Whether somebody without a function counts as a contributor."""
+    return target is None or target in CONTRIBUTORS
+
+
+def each_once(values: Iterable[Hashable], what: str) -> None:
+    """Refuse a list that says the same thing twice."""
+    values = list(values)
+    if len(set(values)) != len(values):
+        raise PydanticCustomError("repeated", "{what} is listed twice", {"what": what})
+
+
+class Detail(Model):
+    """A part of a record in which no field is required, but one must be there."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if all(getattr(self, name) is None for name in type(self).model_fields):
+            raise PydanticCustomError("empty", "at least one field is needed here")
+        return self
+
+
+class Causality(Detail):
     """One assessment of whether a suspect caused the event."""
 
     assessment: CausalityAssessment | Concept | None = about("WHO-UMC category", example="probable")
@@ -93,9 +127,10 @@ class Causality(Model):
     author: Ref | None = about("Who assessed", example={"type": "Practitioner", "identifier": {"value": "MD-2"}})
 
     @model_validator(mode="after")
-    def _says_something(self) -> Causality:
-        if all(getattr(self, name) is None for name in type(self).model_fields):
-            raise PydanticCustomError("empty", "a causality needs at least one field")
+    def _words_once(self) -> Causality:
+        # R5 has one text for the assessment and for the relatedness in words (trap T1).
+        if isinstance(self.assessment, Concept) and self.assessment.text is not None:
+            raise PydanticCustomError("one_of", "the words of an assessment stand in relatedness_text")
         return self
 
 
@@ -114,22 +149,36 @@ class Suspect(Model):
 
 
 class Participant(Model):
-    """Who reported, saw or recorded the event, and in which function."""
+    """Who saw, told or wrote down the event, in which function; or who took part without being staff or a device."""
 
     actor: Ref = about("Who", example={"type": "Practitioner", "identifier": {"value": "RN-7"}}, default=REQUIRED)
     function: ParticipantFunction | Concept | None = about("Function", example="informant")
+
+    @model_validator(mode="after")
+    def _took_part(self) -> Participant:
+        if self.function is None and may_contribute(target_of(self.actor.type, self.actor.literal)):
+            raise PydanticCustomError("function", "give a function, or list them under contributors")
+        return self
 
 
 class Action(Model):
     """What was done about the event."""
 
-    taken: ActionTaken | None = about("Action taken with the study drug", example="drug_interrupted")
-    withdrawn_coded: Flag | None = about("Whether NCIt C49502 stands beside drug_withdrawn", example=True)
+    taken: ActionTaken | None = about("Action taken with the drug", example="drug_interrupted")
     text: Text | None = about("The action in words", example="Infusion paused 10 min")
     treatment: Concept | None = about("Treatment given, as a concept", example={"text": "ondansetron 4 mg"})
     given: Ref | None = about(
         "Treatment given, as a record", example={"type": "MedicationAdministration", "identifier": {"value": "MA-9"}}
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_echo(cls, data: Any) -> Any:
+        # Words that only repeat the action say nothing more than the action, and would be taken for its label.
+        taken = data.get("taken") if isinstance(data, dict) else None
+        if isinstance(taken, str) and data.get("text") == taken.replace("_", " "):
+            return {name: value for name, value in data.items() if name != "text"}
+        return data
 
     @model_validator(mode="after")
     def _one_of(self) -> Action:
@@ -137,8 +186,6 @@ class Action(Model):
             raise PydanticCustomError("one_of", "give taken, treatment or given")
         if self.taken is None and self.text is not None:
             raise PydanticCustomError("one_of", "text belongs to taken")
-        if self.withdrawn_coded is not None and (self.taken != "drug_withdrawn" or not self.withdrawn_coded):
-            raise PydanticCustomError("one_of", "withdrawn_coded is true or left out, and belongs to drug_withdrawn")
         return self
 
 
@@ -149,7 +196,7 @@ class Expected(Model):
     reference: Text | None = about("By which safety information", example="US label")
 
 
-class Ctcae(Model):
+class Ctcae(Detail):
     """Term and grade of the Common Terminology Criteria for Adverse Events."""
 
     version: Text | None = about("Version", example="5.0")
@@ -157,7 +204,7 @@ class Ctcae(Model):
     grade: Grade | None = about("Grade", example=2)
 
 
-class Meddra(Model):
+class Meddra(Detail):
     """MedDRA coding, where the clinic is licensed for it."""
 
     version: Text | None = about("Version", example="27.0")
@@ -166,7 +213,7 @@ class Meddra(Model):
     soc: Coding | None = about("System organ class", example={"system": "https://www.meddra.org", "code": "10022891"})
 
 
-class RegulatoryReport(Model):
+class RegulatoryReport(Detail):
     """A report to an authority or a programme."""
 
     authority: Concept | None = about("To whom", example={"text": "SPRAVATO REMS"})
@@ -188,13 +235,19 @@ class AdverseEvent(Record):
         "Further codes", example=[{"system": "http://snomed.info/sct", "code": "24184005"}], default=()
     )
     meddra: Meddra | None = about("MedDRA coding", example={"version": "27.0"})
-    categories: tuple[MishapCategory | Concept, ...] = about("Kind of mishap", example=["medication_mishap"], default=())
+    categories: tuple[MishapCategory | Concept, ...] = about(
+        "Kind of mishap", example=["medication_mishap"], default=()
+    )
     onset: DateTime | None = about("When it began", example="2026-11-20T10:41:00-05:00")
     resolved_at: DateTime | None = about("When it was over", example="2026-11-20T11:30:00-05:00")
-    onset_offset: Amount | None = about("Time from the dose to the onset", example={"value": 41, "unit": "min"}, unit="min")
+    onset_offset: Amount | None = about(
+        "Time from the dose to the onset", example={"value": 41, "unit": "min"}, unit="min"
+    )
     detected_at: DateTime | None = about("When it was noticed", example="2026-11-20T10:41:00-05:00")
     recorded_at: DateTime | None = about("When it was recorded", example="2026-11-20T12:10:00-05:00")
-    recorded_by: Ref | None = about("Who recorded it", example={"type": "Practitioner", "identifier": {"value": "RN-7"}})
+    recorded_by: Ref | None = about(
+        "Who recorded it", example={"type": "Practitioner", "identifier": {"value": "RN-7"}}
+    )
     contributors: tuple[Ref, ...] = about(
         "Who else reported it", example=[{"type": "Practitioner", "identifier": {"value": "MD-2"}}], default=()
     )
@@ -205,11 +258,18 @@ class AdverseEvent(Record):
     )
     location: Ref | None = about("Where", example={"type": "Location", "identifier": {"value": "ROOM-1"}})
     serious: Flag | None = about("Serious in the regulatory sense", example=True)
-    seriousness_criteria: tuple[SeriousnessCriterion, ...] = about("Why serious", example=["other_important"], default=())
-    severity: Severity | None = about("Severity", example="moderate")
+    seriousness_criteria: tuple[SeriousnessCriterion | Concept, ...] = about(
+        "Why serious", example=["other_important"], default=()
+    )
+    criteria_ruled_out: tuple[SeriousnessCriterion | Concept, ...] = about(
+        "Criteria of seriousness that were looked at and not met", example=["life_threatening"], default=()
+    )
+    severity: Severity | None = about("Severity; follows from the grade when left out", example="moderate")
     grade: Grade | None = about("CTCAE grade", example=2)
     ctcae: Ctcae | None = about("CTCAE term", example={"version": "5.0", "grade": 2})
-    outcome: EventOutcome | None = about("How it ended", example="resolved")
+    outcome: EventOutcome | Concept | None = about(
+        "How it ended; a concept of somebody else's can be written in R5 only", example="resolved"
+    )
     suspects: tuple[Suspect, ...] = about(
         "What may have caused it",
         example=[{"instance": {"type": "Procedure", "identifier": {"value": "6f2c1d0e"}}}],
@@ -222,15 +282,23 @@ class AdverseEvent(Record):
     )
     dechallenge: Concept | None = about("What happened when the drug was stopped", example={"text": "positive"})
     rechallenge: Concept | None = about("What happened when it was given again", example={"text": "not done"})
-    preventive_actions: tuple[Concept, ...] = about("To prevent the next", example=[{"text": "slower infusion"}], default=())
+    preventive_actions: tuple[Concept, ...] = about(
+        "To prevent the next", example=[{"text": "slower infusion"}], default=()
+    )
     resulting_conditions: tuple[Ref, ...] = about(
-        "Diagnoses or findings that resulted", example=[{"type": "Condition", "identifier": {"value": "D-2"}}], default=()
+        "Diagnoses that resulted", example=[{"type": "Condition", "identifier": {"value": "D-2"}}], default=()
+    )
+    resulting_findings: tuple[Ref, ...] = about(
+        "Findings that resulted", example=[{"type": "Observation", "identifier": {"value": "VS-1"}}], default=()
     )
     medical_history: tuple[Ref, ...] = about(
         "Relevant history", example=[{"type": "Condition", "identifier": {"value": "D-1"}}], default=()
     )
     documents: tuple[Ref, ...] = about(
         "Documents", example=[{"type": "DocumentReference", "identifier": {"value": "DOC-5"}}], default=()
+    )
+    supporting_info: tuple[Concept | Ref, ...] = about(
+        "Whatever else bears on the event", example=[{"text": "fasting since midnight"}], default=()
     )
     contributing_factors: tuple[Concept | Ref, ...] = about(
         "What contributed", example=[{"text": "missed antihypertensive"}], default=()
@@ -242,7 +310,19 @@ class AdverseEvent(Record):
     regulatory_reports: tuple[RegulatoryReport, ...] = about(
         "Reports to authorities", example=[{"authority": {"text": "FDA MedWatch"}}], default=()
     )
-    special_interest: tuple[SpecialInterest, ...] = about("Of special interest (REMS)", example=["bp_increase"], default=())
+    special_interest: tuple[SpecialInterest, ...] = about(
+        "Of special interest (REMS)", example=["bp_increase"], default=()
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _severity_of_grade(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("severity") is None:
+            ctcae = data.get("ctcae")
+            grade = data.get("grade", ctcae.get("grade") if isinstance(ctcae, dict) else None)
+            if type(grade) is int and grade in SEVERITY_OF_GRADE:
+                return {**data, "severity": SEVERITY_OF_GRADE[grade]}
+        return data
 
     @model_validator(mode="after")
     def _holds_together(self) -> AdverseEvent:
@@ -250,7 +330,20 @@ class AdverseEvent(Record):
         check_amount(self.onset_offset, "offset")
         if self.seriousness_criteria and not self.serious:
             raise PydanticCustomError("seriousness", "criteria of seriousness belong to a serious event")
-        for name in ("seriousness_criteria", "special_interest"):
-            if len(set(getattr(self, name))) != len(getattr(self, name)):
-                raise PydanticCustomError("repeated", "a word is listed twice")
+        if self.grade is not None and self.ctcae is not None and self.ctcae.grade not in (None, self.grade):
+            raise PydanticCustomError("grade", "the two grades differ")
+        each_once((*self.seriousness_criteria, *self.criteria_ruled_out), "a criterion of seriousness")
+        each_once(self.special_interest, "a special interest")
+        each_once(((suspect.instance, suspect.drug) for suspect in self.suspects), "a suspect")
+        return self
+
+    @model_validator(mode="after")
+    def _in_its_list(self) -> AdverseEvent:
+        # Other releases and other lists tell these apart by the type of the target alone.
+        if not all(may_contribute(target_of(ref.type, ref.literal)) for ref in self.contributors):
+            raise PydanticCustomError("target", "contributors are staff or devices; list others under participants")
+        if any(target_of(ref.type, ref.literal) == "Observation" for ref in self.resulting_conditions):
+            raise PydanticCustomError("target", "list an Observation under resulting_findings")
+        if not all(target_of(ref.type, ref.literal) == "Observation" for ref in self.resulting_findings):
+            raise PydanticCustomError("target", "resulting_findings are of type Observation")
         return self

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal, LiteralString
 
-from pydantic import model_validator
+from pydantic import StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from fhirbridge.records.base import (
@@ -25,8 +26,17 @@ from fhirbridge.records.base import (
 )
 from fhirbridge.records.text import DateTime
 
+# "other" is for consents of others that are about none of these, or do not say: such a consent permits nothing here.
 ConsentType = Literal[
-    "treatment", "privacy_sharing", "research", "rems_enrollment", "recording", "touch", "telehealth", "financial"
+    "treatment",
+    "privacy_sharing",
+    "research",
+    "rems_enrollment",
+    "recording",
+    "touch",
+    "telehealth",
+    "financial",
+    "other",
 ]
 ConsentState = Literal[
     "draft",
@@ -82,6 +92,17 @@ Category = Literal[
     "release_of_information",
 ]
 DataMeaning = Literal["instance", "related", "dependents", "authoredby"]
+MediaType = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\s/;]+/[^\s/;]+( ?; ?[^\s;]+)*$")]
+_BASE64 = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+Base64 = Annotated[str, StringConstraints(min_length=4, max_length=256, pattern=_BASE64)]
+# A limit of ours, not of FHIR: no form states exceptions to exceptions much deeper than three levels.
+MOST_LEVELS = 8
+
+
+def refuse_empty(model: Model, reason: LiteralString) -> None:
+    """Raise when every field of ``model`` is left out."""
+    if all(value is None for value in model.__dict__.values()):
+        raise PydanticCustomError("empty", reason)
 
 
 class Actor(Model):
@@ -129,9 +150,7 @@ class Provision(Model):
     @property
     def conditional(self) -> bool:
         """Whether the rule has any condition beside its exceptions."""
-        return any(
-            getattr(self, name) for name in type(self).model_fields if name not in ("effect", "exceptions")
-        )
+        return any(value for name, value in self.__dict__.items() if name not in ("effect", "exceptions"))
 
 
 class Capacity(Model):
@@ -139,26 +158,40 @@ class Capacity(Model):
 
     relationship: Concept | None = about("Relationship to the patient", example={"text": "mother"})
     capable: Flag | None = about("Whether the grantor had capacity", example=True)
-    assessed_by: Ref | None = about("Who assessed it", example={"type": "Practitioner", "identifier": {"value": "MD-2"}})
+    assessed_by: Ref | None = about(
+        "Who assessed it", example={"type": "Practitioner", "identifier": {"value": "MD-2"}}
+    )
     assessed_at: DateTime | None = about("When", example="2026-11-01T09:20:00-05:00")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Capacity:
+        refuse_empty(self, "the capacity of the grantor needs at least one statement")
+        return self
 
 
 class Attachment(Model):
     """A signed document, by its address and fingerprint, never its content."""
 
     url: Uri | None = about("Where it lies", example="https://clinic.example/doc/3")
-    content_type: Code | None = about("Media type", example="application/pdf")
+    content_type: MediaType | None = about("Media type", example="application/pdf")
     language: Language | None = about("Language", example="en")
     title: Text | None = about("Title", example="Research consent v3")
     size: Count | None = about("Bytes", example=48213, unit="By")
-    hash: Text | None = about("SHA-1 in base64, as FHIR wants it", example="2jmj7l5rSw0yVb/vlWAYkK/YBwk=")
+    hash: Base64 | None = about("SHA-1 in base64, as FHIR wants it", example="2jmj7l5rSw0yVb/vlWAYkK/YBwk=")
     creation: DateTime | None = about("When it was made", example="2026-11-01")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Attachment:
+        refuse_empty(self, "an attachment needs at least a title or an address")
+        return self
 
 
 class SourceDocument(Model):
     """The paper behind the consent: a reference or an attachment."""
 
-    reference: Ref | None = about("Kept as a document", example={"type": "DocumentReference", "identifier": {"value": "DOC-3"}})
+    reference: Ref | None = about(
+        "Kept as a document", example={"type": "DocumentReference", "identifier": {"value": "DOC-3"}}
+    )
     attachment: Attachment | None = about("Kept as a file", example={"title": "Research consent v3"})
 
     @model_validator(mode="after")
@@ -240,6 +273,9 @@ class Consent(Record):
         example=[{"effect": "permit", "purposes": ["research"], "resource_types": ["Observation"]}],
         default=(),
     )
+    decision_implied: Literal[True] | None = about(
+        "Whether the form states one rule only, so that the decision is no more than its implied opposite", example=True
+    )
     period: Period | None = about("When it holds", example={"start": "2026-11-01", "end": "2031-11-01"})
     signed_at: DateTime = about("When it was signed", example="2026-11-01T09:30:00-05:00", default=REQUIRED)
     recorded_at: DateTime | None = about("When the record was made", example="2026-11-01T09:45:00-05:00")
@@ -254,7 +290,9 @@ class Consent(Record):
     )
     categories: tuple[Category | Concept, ...] = about("Further categories", example=["deidentified_data"], default=())
     sources: tuple[SourceDocument, ...] = about(
-        "Signed documents", example=[{"reference": {"type": "DocumentReference", "identifier": {"value": "DOC-3"}}}], default=()
+        "Signed documents",
+        example=[{"reference": {"type": "DocumentReference", "identifier": {"value": "DOC-3"}}}],
+        default=(),
     )
     policies: tuple[Policy, ...] = about(
         "Form or policy versions",
@@ -279,3 +317,31 @@ class Consent(Record):
         if self.state == "withdrawn" and self.withdrawal is None:
             raise PydanticCustomError("withdrawal_missing", "a withdrawn consent says when it was withdrawn")
         return self
+
+    @model_validator(mode="after")
+    def _expired_says_when(self) -> Consent:
+        # FHIR has no status for it: without an end, an expired consent would look as if it held (specification §3.4.1).
+        if self.state == "expired" and (self.period is None or self.period.end is None):
+            raise PydanticCustomError("end_missing", "an expired consent says in its period when it ended")
+        return self
+
+    @model_validator(mode="after")
+    def _implied_by_one_rule(self) -> Consent:
+        if self.decision_implied:
+            rule = self.provisions[0] if len(self.provisions) == 1 else None
+            if rule is None or rule.effect == self.decision or not rule.conditional or rule.period is not None:
+                raise PydanticCustomError(
+                    "decision_implied",
+                    "a decision is implied by one rule of the opposite effect, with a condition, without a period",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _not_too_deep(self) -> Consent:
+        if _levels(self.provisions) > MOST_LEVELS:
+            raise PydanticCustomError("too_deep", f"rules nest at most {MOST_LEVELS} levels deep")
+        return self
+
+
+def _levels(provisions: Iterable[Provision]) -> int:
+    return max((1 + _levels(one.exceptions) for one in provisions), default=0)

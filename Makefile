@@ -1,0 +1,79 @@
+# fhirbridge: `make help` lists what can be done. Everything needs only Python 3.11 or newer and the package registry;
+# `make acceptance` needs Java 17, Maven and curl as well.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# An older or half-installed python3 is passed over.
+PYTHON ?= $(shell for one in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$one" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$one" && break; done)
+PIP := -m pip --disable-pip-version-check --quiet
+# Patients of the demo; of the clinic that the reference validator judges (200 is the full acceptance).
+PATIENTS ?= 50
+VALIDATED ?= 25
+
+.PHONY: help demo test lint acceptance wheel-test bench-map lock clean
+
+help: ## list what can be done
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+$(READY): requirements/dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with its venv module is needed (Debian: python3-venv)" >&2; exit 1; }
+	echo "making the environment in $(VENV) with $$($(PYTHON) --version)"
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) install --require-hashes --no-deps -r requirements/dev.lock
+	$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(READY) ## a clinic to a real FHIR server and back (PATIENTS=50)
+	@$(BIN)/python -m fhirbridge.demo --patients $(PATIENTS)
+
+lint: $(READY) ## style, types, import contracts
+	@$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache >/dev/null || { $(BIN)/lint-imports --no-cache; exit 1; }
+
+test: lint ## all that a laptop with Python can prove
+	@$(BIN)/pytest -q -n auto --dist loadgroup
+	echo "proved: style, types, import contracts; laws and bad input; the contract with a real FHIR R4 server (SEKMET)"
+
+acceptance: $(READY) ## the reference validator and HAPI FHIR R4 and R5 (Java 17, Maven; VALIDATED=25)
+	@for tool in java mvn curl; do
+	  command -v $$tool >/dev/null || { echo "make acceptance needs $$tool (Debian: openjdk-17-jdk-headless, maven, curl)" >&2; exit 1; }
+	done
+	$(BIN)/pytest -q -n 2 --dist loadgroup --acceptance -m acceptance --patients $(VALIDATED)
+	echo "proved: 0 errors of the reference validator in R4, R4B and R5 ($(VALIDATED) patients); the contract with HAPI FHIR R4 and R5"
+
+wheel-test: $(READY) ## the suite against the built wheel, in an empty environment outside the checkout
+	@away=$$(mktemp -d)
+	trap 'rm -rf "$$away"' EXIT
+	$(BIN)/python -m build --wheel --no-isolation --outdir "$$away/dist" . >/dev/null
+	$(PYTHON) -m venv "$$away/venv"
+	"$$away/venv/bin/python" $(PIP) install --require-hashes --no-deps -r requirements/dev.lock
+	"$$away/venv/bin/python" $(PIP) install --no-deps "$$away"/dist/*.whl
+	mkdir "$$away/suite"
+	for one in tests examples benchmarks docs pyproject.toml README.md; do
+	  if [ -e "$$one" ]; then cp -R "$$one" "$$away/suite/"; fi
+	done
+	if [ -d ../shared ]; then ln -s "$$(cd ../shared && pwd)" "$$away/shared"; fi
+	cd "$$away/suite"
+	"$$away/venv/bin/python" -m pytest -q -n auto --dist loadgroup -p no:cacheprovider
+	echo "proved: the wheel alone, outside the checkout, passes the suite"
+
+bench-map: $(READY) ## records → FHIR bytes and back, as ratios to a hand-written converter
+	@$(BIN)/python -m benchmarks.map
+
+lock: ## write requirements/*.lock anew (needs uv)
+	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --upgrade --extra dev --output-file requirements/dev.lock pyproject.toml
+
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,97 @@
+"""``fhirbridge push``: deliver records to a site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fhirbridge.cli.app import FAILED, configuration, warned
+from fhirbridge.cli.console import Listing, counting, print_json, say, say_server_text, table
+from fhirbridge.cli.files import Rejects
+from fhirbridge.cli.reading import open_records
+from fhirbridge.fhir.json import dump
+from fhirbridge.site import Site
+from fhirbridge.sources import Line, WholeFile
+from fhirbridge.sync import RecordOutcome, Summary
+from fhirbridge.sync import push as push_records
+
+_STATES = ("created", "updated", "unchanged", "refused", "failed", "unknown")
+_NOT_WELL = ("refused", "failed", "unknown")
+
+
+def push(
+    context: typer.Context,
+    site: Annotated[str, typer.Option(help="Site of the configuration.")],
+    records: Annotated[str | None, typer.Argument(help="File of records; - is standard input.")] = None,
+    source: Annotated[str | None, typer.Option(help="Source of the configuration (for CSV).")] = None,
+    outcomes: Annotated[Path, typer.Option(help="File for one outcome per record.")] = Path(
+        "fhirbridge-outcomes.ndjson"
+    ),
+    rejects: Annotated[Path, typer.Option(help="File for what was refused.")] = Path("rejects.ndjson"),
+    json: Annotated[bool, typer.Option("--json", help="Print a summary for scripts.")] = False,
+    show_server_text: Annotated[
+        bool, typer.Option(help="Show the server's own words; they may contain patient data.")
+    ] = False,
+) -> None:
+    """Deliver records to a FHIR server, and tell what became of each.
+
+    Pushing the same records again changes nothing: what the site holds already is not sent. Records that were refused
+    go to the reject file; corrected there, it is an input like any other.
+
+    \b
+    fhirbridge push records.ndjson --site hospital
+    fhirbridge push --source monitor --site hospital --json
+    fhirbridge push rejects.ndjson --site hospital
+    """
+    config = warned(configuration(context))
+    summary, listing = Summary(), Listing()
+    try:
+        with (
+            Site.open(site, config, listener=say_server_text if show_server_text else None) as hospital,
+            open_records(records, source, config) as lines,
+            counting("records") as tick,
+            Rejects(rejects) as rejected,
+            WholeFile(outcomes) as kept,
+        ):
+            kept.keep()
+            for count, outcome in enumerate(push_records(lines, hospital), start=1):
+                kept.write(dump(outcome.as_json()) + b"\n")
+                summary.add(outcome)
+                _report(outcome, listing, rejected)
+                tick(count)
+    finally:
+        _summarise(site, summary, outcomes, rejects if summary.total(["refused"]) else None, as_json=json)
+    if summary.total(_NOT_WELL):
+        raise typer.Exit(FAILED)
+
+
+def _report(outcome: RecordOutcome, listing: Listing, rejected: Rejects) -> None:
+    line = outcome.line
+    if outcome.state == "refused":
+        rejected.add(Line(line.file, line.line, faults=outcome.faults, raw=line.raw))
+    if outcome.state in _NOT_WELL:
+        listing.add(f"{line.file}:{line.line}: {outcome.state}", outcome.faults)
+    for path in outcome.dropped:
+        say(f"{line.file}:{line.line}: {path}: residue was dropped, the record was edited here [residue.dropped]")
+
+
+def _summarise(site: str, summary: Summary, outcomes: Path, rejects: Path | None, *, as_json: bool) -> None:
+    totals = {state: summary.total([state]) for state in _STATES}
+    if as_json:
+        files = {"outcomes": str(outcomes), "rejects": None if rejects is None else str(rejects)}
+        print_json({"site": site, "totals": totals, "kinds": summary.as_json(), **files}, to_stdout=True)
+        return
+    rows = [
+        [kind, *(str(counts[state]) for state in _STATES), str(summary.resources[kind].total())]
+        for kind, counts in sorted(summary.counts.items())
+    ]
+    if rows:
+        table(["records", *_STATES, "resources"], rows)
+        say(f"outcomes: {outcomes}" + ("" if rejects is None else f"; refused: {rejects}"))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(push)

@@ -1,0 +1,1 @@
+"""HTTP to a FHIR server: one guarded transport, the interactions, paging."""

@@ -1,0 +1,160 @@
+"""FHIR's interactions over one transport: what is asked, what proves that it was done, what the server had to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+from urllib.parse import quote, urlencode
+
+from fhirbridge.client.transport import Answer, Transport
+from fhirbridge.errors import SiteRefused, SiteUntrusted
+from fhirbridge.fhir.bundle import Address, etag_version, location_address
+from fhirbridge.fhir.capability import Capabilities, capabilities
+from fhirbridge.fhir.json import Tree, dump
+from fhirbridge.fhir.outcome import Issue, issues
+
+Listener: TypeAlias = Callable[[Issue], None]
+Parameters: TypeAlias = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What proves a write: where the resource is and in which version. ``created`` is true for a new one (201)."""
+
+    address: Address
+    version: str | None
+    created: bool
+    resource: Tree | None = field(default=None, repr=False)
+
+
+class Client:
+    """A FHIR server. ``listener`` hears every issue with the server's own words, which may hold patient data.
+
+    Every method raises :class:`SiteRefused` for an error status, :class:`SiteUnreachable` and :class:`SiteUntrusted`.
+    """
+
+    def __init__(self, transport: Transport, listener: Listener | None = None) -> None:
+        self._transport = transport
+        self._listener = listener
+
+    @property
+    def base(self) -> str:
+        """The server's address, without a slash at its end."""
+        return self._transport.base
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def hear(self, said: tuple[Issue, ...]) -> None:
+        """Pass issues on to the listener."""
+        if self._listener is not None:
+            for issue in said:
+                self._listener(issue)
+
+    def capabilities(self) -> Capabilities:
+        """What the server declares."""
+        return capabilities(self._tree(self._done("GET", "metadata")))
+
+    def read(self, address: Address) -> Tree | None:
+        """A resource; ``None`` when it does not exist (404) or was deleted (410)."""
+        answer = self._transport.exchange("GET", _path(address))
+        if answer.status in (404, 410):
+            return None
+        return self._tree(self._checked(answer, "GET"))
+
+    def create(self, resource: Tree, if_none_exist: str | None = None) -> Stored:
+        """POST a resource; with ``if_none_exist``, a search query, only if nothing matches it."""
+        headers = {"If-None-Exist": if_none_exist} if if_none_exist else {}
+        answer = self._done("POST", resource["resourceType"], dump(resource), headers)
+        return _stored(answer, resource["resourceType"])
+
+    def update(self, resource: Tree, if_match: str | None = None) -> Stored:
+        """PUT a resource to its own address; with ``if_match``, a version, only over that version."""
+        headers = {"If-Match": f'W/"{if_match}"'} if if_match else {}
+        address = Address(resource["resourceType"], resource["id"])
+        stored = _stored(self._done("PUT", _path(address), dump(resource), headers), address.type, address)
+        if stored.address != address:
+            raise SiteUntrusted("the answer to an update names another resource", code="site.wrong_resource")
+        return stored
+
+    def search(self, resource_type: str, parameters: Parameters) -> Tree:
+        """The first page of a search. The parameters stand in the address: nothing secret, no patient data."""
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        return self._tree(self._done("GET", resource_type + query))
+
+    def search_by_post(self, resource_type: str, parameters: Parameters) -> Tree:
+        """The first page of a search whose parameters no log on the way will see."""
+        body = urlencode(parameters).encode("ascii")
+        form = "application/x-www-form-urlencoded"
+        answer = self._transport.exchange("POST", f"{resource_type}/_search", body=body, content_type=form)
+        return self._tree(self._checked(answer, "POST"))
+
+    def page(self, address: str) -> Tree:
+        """A further page, by the link of the one before; one that leads out of the site is :class:`SiteUntrusted`."""
+        return self._tree(self._done("GET", address))
+
+    def post_bundle(self, bundle: Tree) -> Tree:
+        """Send a transaction or a batch and give back the response bundle."""
+        return self._tree(self._done("POST", self.base, dump(bundle)))
+
+    def _done(
+        self, method: str, address: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        return self._checked(self._transport.exchange(method, address, body=body, headers=headers), method)
+
+    def _checked(self, answer: Answer, method: str) -> Answer:
+        said = issues(answer.tree)
+        self.hear(said)
+        if 200 <= answer.status < 300:
+            return answer
+        faults = [issue.as_fault() for issue in said]
+        detail = f": {'; '.join(map(str, faults))}" if faults else ""
+        raise SiteRefused(
+            f"the site answered {method} with status {answer.status}{detail}",
+            status=answer.status,
+            issues=faults,
+            hint=_HINTS.get(answer.status, ""),
+        )
+
+    @staticmethod
+    def _tree(answer: Answer) -> Tree:
+        if not isinstance(answer.tree, dict):
+            raise SiteUntrusted("the answer holds no resource", code="site.no_resource")
+        return answer.tree
+
+
+_HINTS = {
+    401: "check the site's token",
+    403: "the token does not allow this",
+    404: "check base_url",
+    413: "lower bundle_entries",
+    429: "the site asks for patience: try again later",
+    503: "the site asks for patience: try again later",
+}
+
+
+def _path(address: Address) -> str:
+    return f"{quote(address.type, safe='')}/{quote(address.id, safe='')}"
+
+
+def _stored(answer: Answer, resource_type: str, written: Address | None = None) -> Stored:
+    """What an answer to a write proves. Some servers answer 201 with an empty body and say all in the headers."""
+    location = answer.headers.get("location") or answer.headers.get("content-location") or ""
+    address, version = location_address(location)
+    version = etag_version(answer.headers.get("etag", "")) or version
+    resource = answer.tree if isinstance(answer.tree, dict) else None
+    if resource is not None and resource.get("resourceType") == resource_type:
+        own, meta = resource.get("id"), resource.get("meta")
+        if address is None and isinstance(own, str):
+            address = Address(resource_type, own)
+        if version is None and isinstance(meta, dict) and isinstance(meta.get("versionId"), str):
+            version = meta["versionId"]
+    else:
+        resource = None
+    # The answer to a PUT need not repeat where it was put.
+    address = address or written
+    if address is None or address.type != resource_type:
+        raise SiteUntrusted("the answer to a write does not say where it went", code="site.no_location")
+    return Stored(address, version, answer.status == 201, resource)

@@ -1,0 +1,130 @@
+"""Consents ⇄ Consent (specification §3.4; traps T2, T3, T4, T12, T13, T19, T20, T22).
+
+R4 and R5 differ in structure, not only in names, so the two have rules of their own where they differ. No profile is
+claimed: IHE PCF forbids much of what the clinic records (trap T12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fhirbridge.binding import Binding
+from fhirbridge.codec.element import Element, Rule, Rules, Status
+from fhirbridge.codec.extension import Complex, Simple
+from fhirbridge.codec.leaf import Table, period, reference, string
+from fhirbridge.errors import Refused
+from fhirbridge.fhir.json import Json, Tree
+from fhirbridge.mapping import BoundMapping, Kind, Reading, Written
+from fhirbridge.records import Consent, Record
+from fhirbridge.residue import Entry
+from mappings import extensions, published
+from mappings.common import Meta, identifiers
+from mappings.consent_kind import ConsentKind
+from mappings.consent_papers import papers
+from mappings.consent_provisions import AlternatingDecision, Grantees, StatedDecision
+from mappings.consent_spelling import Spelling
+
+# A code that several words share means the plainest of them; the word is then written beside it (specification §3.4.1).
+# R4 has no code for an unknown state: inactive is the one that permits nothing.
+STATUS_R4 = {
+    "draft": "draft",
+    "proposed": "proposed",
+    "active": "active",
+    "expired": "active",
+    "refused": "rejected",
+    "inactive": "inactive",
+    "withdrawn": "inactive",
+    "superseded": "inactive",
+    "unknown": "inactive",
+    "entered_in_error": "entered-in-error",
+}
+STATUS_R5 = STATUS_R4 | {"proposed": "draft", "refused": "not-done", "unknown": "unknown"}
+WITHDRAWAL_SCOPE = Table({"all": "all", "future_sharing": "future-sharing", "research": "research"})
+DATA_HANDLING = Table({word: word for word in ("keep", "retract", "delete", "notify")})
+# What a residue may add words to, but never change.
+_SAID = ("state", "consent_type", "decision", "provisions", "decision_implied", "period", "withdrawal")
+
+
+class ConsentMapping(BoundMapping):
+    """The mapping of consents: reads other spellings, and lets no residue change what is permitted."""
+
+    def __init__(self, kind: Kind, binding: Binding, rules: Rules) -> None:
+        super().__init__(kind, binding, rules)
+        self._spelling = Spelling(binding)
+
+    def from_fhir(self, resource: Tree) -> Reading:
+        """The record and the residue of a Consent; see :meth:`BoundMapping.from_fhir`."""
+        ours, entries = self._spelling.ours(resource)
+        reading = super().from_fhir(ours)
+        return Reading(reading.record, (*reading.residue, *entries)) if entries else reading
+
+    def to_fhir(self, record: Record, residue: Iterable[Entry] = ()) -> Written:
+        """The Consent of a record; see :meth:`BoundMapping.to_fhir`.
+
+        A residue can leave out the decision that its source did not state. After an edit, that could make a consent say
+        less, or something else: what does not read as the record reads is dropped and reported.
+        """
+        plain = super().to_fhir(record)
+        entries = tuple(residue)
+        if not entries:
+            return plain
+        said = self._said(plain.parts[0].resource)
+        written = super().to_fhir(record, entries)
+        if self._said(written.parts[0].resource) == said:
+            return written
+        harmless = tuple(entry for entry in entries if not entry.path.startswith(("provision", "decision")))
+        written = super().to_fhir(record, harmless)
+        if self._said(written.parts[0].resource) != said:
+            return Written(plain.parts, tuple(entry.path for entry in entries))
+        dropped = {*written.dropped, *(entry.path for entry in entries if entry not in harmless)}
+        return Written(written.parts, tuple(entry.path for entry in entries if entry.path in dropped))
+
+    def _said(self, resource: Tree) -> Json:
+        try:
+            values = self.rules.decode(self._spelling.ours(resource)[0])
+        except Refused:
+            return None
+        return [values.get(name) for name in _SAID]
+
+
+def _moved_in_r5(binding: Binding) -> tuple[Rule, ...]:
+    """The elements that R5 names or places otherwise, but for the papers."""
+    if binding.release.is_r5:
+        return (
+            Element("subject", "patient", reference, required=True),
+            Element("period", "period", period),
+            AlternatingDecision(binding),
+            Grantees(),
+        )
+    return (Element("patient", "patient", reference, required=True), StatedDecision(binding))
+
+
+def bind(kind: Kind, binding: Binding) -> BoundMapping:
+    """The mapping of consents for one site."""
+    status = STATUS_R5 if binding.release.is_r5 else STATUS_R4
+    rules = Rules(
+        Meta(binding),
+        Element("language", "language", string),
+        identifiers(binding, "consent"),
+        Status("status", "state", status, extensions.INTERNAL_STATUS.written_url(binding)),
+        ConsentKind(binding),
+        *_moved_in_r5(binding),
+        *papers(binding),
+        Simple(binding, published.RESEARCH_STUDY, "studies"),
+        Simple(binding, extensions.RECORDED_AT, "recorded_at"),
+        Simple(binding, extensions.RELATED_ENCOUNTER, "encounter"),
+        Simple(binding, extensions.NOTE, "notes"),
+        Complex(binding, extensions.GRANTOR_CAPACITY, "grantor_capacity"),
+        Complex(binding, extensions.INTERPRETER, "interpreter"),
+        Complex(
+            binding,
+            extensions.WITHDRAWAL,
+            "withdrawal",
+            codecs={"scope": WITHDRAWAL_SCOPE, "dataHandling": DATA_HANDLING},
+        ),
+        Simple(binding, extensions.SUPERSEDES, "supersedes"),
+    )
+    return ConsentMapping(kind, binding, rules)
+
+
+KIND = Kind("consent", Consent, "Consent", bind)

@@ -1,0 +1,147 @@
+"""The configuration: everything wrong with it is told at once, and no secret ever shows."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhirbridge.config import DEMO_ID_KEY, Config, SiteSettings, load, parse
+from fhirbridge.errors import ConfigError
+
+GOOD: dict[str, Any] = {
+    "clinic": {"domain": "clinic.example", "id_key": {"env": "FHIRBRIDGE_ID_KEY"}},
+    "site": {"hospital": {"base_url": "https://hospital.example/fhir"}},
+}
+SECRETS = st.text(string.ascii_letters + string.digits, min_size=16, max_size=64)
+
+
+def refused(tree: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(tree)
+    return str(caught.value)
+
+
+def test_without_a_file_the_demo_clinic_applies_and_says_so(tmp_path: Path) -> None:
+    config = load(None, {}, tmp_path)
+    assert config.clinic.demo
+    assert config.id_key() == DEMO_ID_KEY
+    assert any("demo" in warning for warning in config.warnings)
+
+
+def test_a_real_clinic_has_no_default_id_key() -> None:
+    assert "id_key = {env" in refused({"clinic": {"domain": "clinic.example"}})
+
+
+def test_only_the_address_of_a_site_has_no_default() -> None:
+    required = [name for name, field in SiteSettings.model_fields.items() if field.is_required()]
+    assert required == ["base_url"]
+
+
+@given(SECRETS)
+def test_a_secret_in_clear_is_refused_without_being_quoted(secret: str) -> None:
+    for tree in (
+        {"clinic": {"id_key": secret}},
+        {**GOOD, "site": {"hospital": {"base_url": "https://h.example", "token": secret}}},
+        {"clinic": {"id_key": {"env": f"{secret} with blanks"}}},
+        {**GOOD, "site": {"hospital": {"base_url": f"https://user:{secret}@h.example/fhir"}}},
+    ):
+        assert secret not in refused(tree)
+
+
+@given(SECRETS)
+def test_no_repr_shows_a_secret(secret: str) -> None:
+    config = Config(parse(GOOD), Path(), {"FHIRBRIDGE_ID_KEY": secret})
+    assert config.id_key() == secret.encode()
+    assert secret not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("tree", "nearest"),
+    [
+        (
+            {"clinic": {"demo": True, "domian": "x"}},
+            "clinic.domian: no such key [config.unknown_key] (did you mean domain?",
+        ),
+        ({**GOOD, "sites": {}}, "did you mean site?"),
+        ({**GOOD, "site": {"a": {"base_url": "https://h.example", "relase": "r4"}}}, "did you mean release?"),
+        ({**GOOD, "site": {"a": {"base_url": "https://h.example", "can": {"updatecreate": True}}}}, "update_create?"),
+        ({**GOOD, "site": {"a": {"base_url": "https://h.example", "overlay": {"us_cor": True}}}}, "us_core?"),
+        ({**GOOD, "source": {"a": {"column": {}}}}, "did you mean columns?"),
+    ],
+)
+def test_a_wrong_key_is_an_error_with_the_nearest_right_one(tree: dict[str, Any], nearest: str) -> None:
+    assert nearest in refused(tree)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    told = refused(
+        {
+            "clinic": {"demo": True, "time_zone": "Mars/Olympus", "base": "no address"},
+            "site": {"a": {}, "b": {"base_url": "https://h.example/x?y=1", "timeout": 0, "release": "r6"}},
+            "source": {"c": {"format": "xml"}},
+        }
+    )
+    for path in ("clinic.time_zone", "clinic.base", "site.a.base_url", "site.b.base_url", "site.b.timeout",
+                 "site.b.release", "source.c.format"):  # fmt: skip
+        assert path in told
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://h.example/a/../x",
+        "https://h.example/%2e%2e/",
+        "ftp://h.example",
+        "https://",
+        "https://h.example:99999/",
+    ],
+)
+def test_an_address_that_could_be_misread_is_refused(address: str) -> None:
+    assert "base_url" in refused({**GOOD, "site": {"a": {"base_url": address}}})
+
+
+def test_a_token_never_travels_unencrypted() -> None:
+    token = {"env": "TOKEN"}
+    assert "https" in refused({**GOOD, "site": {"a": {"base_url": "http://h.example/fhir", "token": token}}})
+    for address in ("http://127.0.0.1:8080/fhir", "http://[::1]/fhir", "http://localhost/fhir"):
+        parse({**GOOD, "site": {"a": {"base_url": address, "token": token}}})
+
+
+def test_a_missing_or_short_id_key_stops_before_anything_is_made() -> None:
+    with pytest.raises(ConfigError, match="not set"):
+        Config(parse(GOOD), Path(), {}).id_key()
+    with pytest.raises(ConfigError, match="shorter"):
+        Config(parse(GOOD), Path(), {"FHIRBRIDGE_ID_KEY": "short"}).id_key()
+
+
+def test_a_secret_file_lies_beside_the_configuration_and_loses_its_line_end(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("0123456789abcdef\n")
+    (tmp_path / "fhirbridge.toml").write_text('[clinic]\nid_key = {file = "key"}\n')
+    assert load(None, {}, tmp_path).id_key() == b"0123456789abcdef"
+    assert (
+        load(None, {"FHIRBRIDGE_CONFIG": str(tmp_path / "fhirbridge.toml")}, Path("/")).id_key() == b"0123456789abcdef"
+    )
+
+
+def test_broken_toml_and_a_missing_file_are_configuration_errors(tmp_path: Path) -> None:
+    (tmp_path / "fhirbridge.toml").write_text("[clinic\n")
+    with pytest.raises(ConfigError, match="line 1"):
+        load(None, {}, tmp_path)
+    with pytest.raises(ConfigError, match="No such file"):
+        load(tmp_path / "nowhere.toml", {}, tmp_path)
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load(tmp_path / "bytes.toml", {}, tmp_path)
+
+
+def test_a_site_that_is_not_there_names_the_nearest() -> None:
+    config = Config(parse(GOOD), Path(), {})
+    with pytest.raises(ConfigError, match="did you mean hospital"):
+        config.site("hospitle")
+    with pytest.raises(ConfigError, match=r"\[source.NAME\]"):
+        config.source("monitor")

@@ -1,0 +1,1 @@
+"""What holds between fhirbridge and any FHIR server, tried on real ones."""
