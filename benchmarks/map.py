@@ -177,9 +177,10 @@ def as_text(found: list[Result]) -> str:
 
 {document.details()}
 Up to {SAMPLE:,} records of each kind, drawn at random from a synthetic clinic (seed {SEED}, {PATIENTS} patients).
-The first {WARM_UP} warm fhirbridge up, the others are seen once each. One process, one thread, processor time, {ROUNDS} rounds in which all
-contenders take turns. A ratio is how many times faster fhirbridge is than the converter written by hand, in the same
-round on the same records: median (lowest–highest). Times are medians in microseconds per record.
+The first {WARM_UP} warm fhirbridge up, the others are seen once each. One process, one thread, processor time, in
+{ROUNDS} rounds in which all contenders take turns. A ratio is how many times faster fhirbridge is than the converter
+written by hand, in the same round on the same records: median (lowest–highest). Times are medians in microseconds per
+record.
 
 "By hand" is the converter in `benchmarks/handwritten`: dictionary → `fhir.resources` model → JSON, and JSON → model →
 record. It writes the primary resource only and knows no residue. R4 uses its R4B models, for it has none for R4.
@@ -214,15 +215,14 @@ def _row(result: Result, names: list[str]) -> list[str]:
 
 def _note(result: Result) -> str:
     paths = ", ".join(f"`{path}` in {count}" for path, count in result.unlike.most_common())
-    return f"- {result.kind} {result.release.value}, {result.direction}: {paths} of {min(COMPARED, result.records)} differ\n"
+    compared = min(COMPARED, result.records)
+    return f"- {result.kind} {result.release.value}, {result.direction}: {paths} of {compared} differ\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the mappings against a converter written by hand.")
     parser.add_argument("--seconds", type=float, default=4.0, help="about how long each table row takes (default 4)")
-    parser.add_argument(
-        "--release", action="append", choices=[one.value for one in Release], help="r4 and r5 if left out"
-    )
+    parser.add_argument("--release", action="append", choices=[one.value for one in Release], help="default r4 and r5")
     parser.add_argument("--kind", action="append", default=[], help="all if left out")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the section of this page")

@@ -72,7 +72,7 @@ def _there_and_back(mappings: Mappings, tree: Tree) -> int:
     kind = line.pop("kind")
     written = mappings.to_fhir(parse(mappings.kinds[kind].record, line))
     sent = [json.dump(part.resource) for part in written.parts]
-    mappings.from_fhir(json.parse_object(sent[0]))
+    mappings.read(sent[0])
     return len(sent)
 
 
@@ -109,8 +109,8 @@ def as_text(found: list[Measurement]) -> str:
     return f"""## Memory
 
 {document.details()}
-The synthetic clinic (seed {SEED}) in R4, a record at a time: made, dumped and parsed as a line, mapped to all its resources,
-these dumped as bytes, the primary parsed and mapped back. Each length in a process of its own; processor time.
+The synthetic clinic (seed {SEED}) in R4, a record at a time: made, dumped and parsed as a line, mapped to all its
+resources, these dumped as bytes, the primary read back. Each length in a process of its own; processor time.
 
 {document.table(head, rows)}"""
 

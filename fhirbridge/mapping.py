@@ -118,7 +118,7 @@ class BoundMapping:
         except Refused as refused:
             raise NotExpressible(refused.faults) from None
         dropped: tuple[str, ...] = ()
-        own_id = resource["id"]
+        own_id: str = resource["id"]
         if residue:
             resource, dropped = lay(residue, resource)
         # A resource that came without an id gets ours as the address of its part, not as a member.

@@ -53,7 +53,8 @@ class Shapes:
         """The record of a body with a known layout; ``None`` if it has to be read the plain way."""
         if b"\\" in body:
             return None
-        branches, position, found = self._root, 0, []
+        branches, position = self._root, 0
+        found: list[bytes] = []
         while True:
             for branch in branches:
                 if body.startswith(branch.segment, position):

@@ -83,8 +83,8 @@ class ActionItem:
         assert value.treatment is not None
         for key in keys_of(concept.encode(value.treatment)):
             if key in self._words:
-                hint = f"write {self._words[key]} as taken"
-                raise Refused.at("record.word", "actions.treatment", "a concept that is a word of the record", hint)
+                hint = f"one of {', '.join(self._nodes)} as taken"
+                raise Refused.at("record.word", "actions.treatment", "the concept is one of the record's words", hint)
         return self._item.encode(value.treatment)
 
     def decode(self, node: Json) -> Tree:

@@ -54,13 +54,11 @@ class Word(Term):
         if isinstance(value, str):
             return self.nodes[value]
         node = concept.encode(value)
-        word = self.word_of(node)
-        if word is not None:
-            raise Refused.at("record.word", self._field, "a concept that is a word of the record", f"write {word}")
+        words = f"one of {', '.join(self.nodes)}"
+        if self.word_of(node) is not None:
+            raise Refused.at("record.word", self._field, "the concept is one of the record's words: write that", words)
         if not self.or_concept:
-            raise Refused.at(
-                "record.word", self._field, "this release knows no other codes here", f"one of {', '.join(self.nodes)}"
-            )
+            raise Refused.at("record.word", self._field, "this release knows no other codes here", words)
         return node
 
 
@@ -82,8 +80,10 @@ class EventCode:
         else:
             for position, key in enumerate(keys_of({"coding": codings})):
                 if key in self._terms:
-                    hint = f"write {self._terms[key]} as the term"
-                    raise Refused.at("record.word", f"codings[{position}]", "a code that is a term of the record", hint)
+                    reason = "the code is one of the record's terms"
+                    raise Refused.at(
+                        "record.word", f"codings[{position}]", reason, "write the term instead of the code"
+                    )
         event: Tree = {"coding": codings} if codings else {}
         event["text"] = record.verbatim
         node[self.name] = event
@@ -265,12 +265,9 @@ class Assessed:
             for key in keys_of({"coding": found}):
                 for field, words in self._words.items():
                     if key in words:
-                        raise Refused.at(
-                            "record.word",
-                            "suspects.causality.assessment",
-                            "a concept that is a word of the record",
-                            f"write {words[key]} as {field}",
-                        )
+                        where = "suspects.causality.assessment"
+                        hint = f"one of {', '.join(dict.fromkeys(words.values()))} as {field}"
+                        raise Refused.at("record.word", where, "the concept is one of the record's words", hint)
         if relatedness is not None:
             found.append(self._relatedness[relatedness])
         return found

@@ -97,7 +97,8 @@ class ItemCodec:
         if "coding" not in code or (isinstance(text, str) and keys_of(self._nodes.get(text)) == keys_of(code)):
             value: Tree = {"item": text}
         else:
-            value = {"item": (keys_of(code) or [("", None)])[0][1], "code": at("code", concept.decode, code)}
+            keys = keys_of(code)
+            value = {"item": keys[0][1] if keys else None, "code": at("code", concept.decode, code)}
         if "valueQuantity" in tree:
             value["value"] = _score(at("valueQuantity", quantity.decode, tree["valueQuantity"]))["value"]
         if "valueCodeableConcept" in tree:

@@ -26,7 +26,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--patients", type=int, default=25, help="patients of the clinic that the validator judges")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        # One server serves all tests of a run.
+        if "sekmet" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.sekmet)
+            item.add_marker(pytest.mark.xdist_group("sekmet"))
     if config.getoption("--acceptance"):
         return
     chosen = [item for item in items if item.get_closest_marker("acceptance") is None]

@@ -138,10 +138,8 @@ class AdverseEvents:
             contributor=[reference(one) for one in record.contributors],
             resultingCondition=[reference(one) for one in record.resulting_conditions],
             suspectEntity=[
-                {
-                    "instance": opt(reference, one.instance),
-                    "causality": [self.causality(cause) for cause in one.causality],
-                }
+                {"instance": opt(reference, one.instance)}
+                | ({"causality": [self.causality(cause) for cause in one.causality]} if one.causality else {})
                 for one in record.suspects
             ],
         )
@@ -369,9 +367,9 @@ class AdverseEventsR5(AdverseEvents):
             ],
             resultingEffect=[reference(one) for one in record.resulting_conditions],
             suspectEntity=[
-                {"instanceReference": opt(reference, one.instance), "causality": self.causality(cause)}
+                {"instanceReference": opt(reference, one.instance)} | cause
                 for one in record.suspects
-                for cause in one.causality
+                for cause in [{"causality": self.causality(cause)} for cause in one.causality] or [{}]
             ],
             mitigatingAction=[dict([self.action("item", one)]) for one in record.actions],
             note=[common.note(one) for one in record.notes],
@@ -412,7 +410,10 @@ class AdverseEventsR5(AdverseEvents):
             participants=participants,
             resulting_conditions=[read_reference(one) for one in node.resultingEffect or ()],
             suspects=[
-                {"instance": read_reference(one.instanceReference), "causality": [self.read_causality(one.causality)]}
+                {
+                    "instance": read_reference(one.instanceReference),
+                    "causality": [self.read_causality(one.causality)] if one.causality else [],
+                }
                 for one in node.suspectEntity or ()
             ],
             actions=[

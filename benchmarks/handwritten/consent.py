@@ -384,7 +384,7 @@ class Consents:
     def read_witness(self, one: Any) -> dict[str, Any]:
         """A witness with a time or a role."""
         said = common.by_url(one.extension)
-        value = {"party": read_reference(said["party"].valueReference)}
+        value: dict[str, Any] = {"party": read_reference(said["party"].valueReference)}
         if "at" in said:
             value["at"] = common.moment(said["at"].valueDateTime)
         if "role" in said:
@@ -406,7 +406,8 @@ class Consents:
 
     def read_interpreter(self, one: Any) -> dict[str, Any]:
         """The interpreter."""
-        said, value = common.by_url(one.extension), {}
+        said = common.by_url(one.extension)
+        value: dict[str, Any] = {}
         if "party" in said:
             value["party"] = read_reference(said["party"].valueReference)
         if "language" in said:

@@ -24,8 +24,8 @@ UCUM = "http://unitsofmeasure.org"
 class Codec(Protocol):
     """Both directions of one value."""
 
-    carries: tuple[str, ...]
-
+    @property
+    def carries(self) -> tuple[str, ...]: ...
     def encode(self, value: Any) -> Json: ...
     def decode(self, node: Json) -> Any: ...
 

@@ -24,6 +24,13 @@ _POLL_SECONDS = 0.1
 # Between finding a free port and taking it somebody else may take it.
 _TRIES = 3
 _HOST = "127.0.0.1"
+# The server ends itself when its standard input closes, so it never outlives us, however we end.
+_PROGRAM = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
+from sekmet.cli import app
+app()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +87,11 @@ def _start(folder: Path, port: int) -> Server:
     # YAML reads JSON.
     file = folder / "settings.yaml"
     file.write_text(json.dumps(settings), "utf-8")
-    command = [sys.executable, "-c", "from sekmet.cli import app; app()", "serve", "-c", str(file)]
+    command = [sys.executable, "-c", _PROGRAM, "serve", "-c", str(file)]
     with (folder / "server.log").open("wb") as log:
         # In a session of its own, so that Ctrl-C reaches it only through us, in order.
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
         )
     return Server(base, process)
 
@@ -107,14 +114,12 @@ def _answers(server: Server) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
     process.terminate()
     try:
-        process.wait(_END_SECONDS)
+        process.communicate(timeout=_END_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def _free_port() -> int:

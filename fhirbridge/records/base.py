@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from fhirbridge.records.text import DateTime, Decimal, Instant
@@ -16,7 +16,7 @@ from fhirbridge.records.text import DateTime, Decimal, Instant
 
 def about(description: str, *, example: Any, unit: str | None = None, default: Any = None) -> Any:
     """A field's documentation (JSON Schema for the clinic's engineers); ``default=...`` makes it required."""
-    extra = {"unit": unit} if unit else None
+    extra: dict[str, JsonValue] | None = {"unit": unit} if unit else None
     return Field(default=default, description=description, examples=[example], json_schema_extra=extra)
 
 

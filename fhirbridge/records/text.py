@@ -139,7 +139,7 @@ class _Moment(str):
                 return str.__new__(cls, value)
             if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+", value):
                 raise PydanticCustomError("naive_time", "a time without an offset from UTC says no moment")
-        raise PydanticCustomError(cls._code, cls._wanted)  # type: ignore[arg-type]
+        raise PydanticCustomError(cls._code, cls._wanted)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -38,10 +38,13 @@ def validate(conformance: Path) -> Validate:
     """Judge an NDJSON file or a folder of resources in one release; extensions nobody defined are errors."""
 
     def judge(release: str, resources: Path) -> Verdict:
-        options = ["--fhir-version", release, "--definitions", conformance, "--severity", "error"]
+        options = ["--fhir-version", release, "--definitions", str(conformance), "--severity", "error"]
         strict = ["--strict-extensions", "--extension-domain", "http://hl7.org/fhir/uv/"]
         run = subprocess.run(
-            [HARNESS / "validate.sh", *options, *strict, resources], check=False, capture_output=True, text=True
+            [str(HARNESS / "validate.sh"), *options, *strict, str(resources)],
+            check=False,
+            capture_output=True,
+            text=True,
         )
         assert run.returncode in (0, 1), run.stderr
         said = [json.loads(line) for line in run.stdout.splitlines()]

@@ -14,8 +14,10 @@ from tests.contract.hospital import Hospital, key
 def run(hospital: Hospital, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     """Run ``fhirbridge`` in the test's folder."""
     command = [sys.executable, "-c", "from fhirbridge.cli.main import main; main()"]
-    config = ["--config", hospital.configuration()]
-    return subprocess.run([*command, *config, *arguments], check=False, cwd=hospital.folder, capture_output=True)
+    config = ["--config", str(hospital.configuration())]
+    return subprocess.run(
+        [*command, *config, *map(str, arguments)], check=False, cwd=hospital.folder, capture_output=True
+    )
 
 
 def test_push_then_pull_gives_the_same_file(hospital: Hospital) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -216,7 +216,7 @@ def test_t10_only_a_void_record_says_its_state_as_a_modifier(release: Release, w
         assert len(plain) == 1
 
 
-STATES = {
+STATES: dict[str, Callable[[str], Tree]] = {
     "native": lambda code: {"status": code},
     "plain": lambda code: {
         "extension": [{"url": "https://fhirbridge.example/fhir/StructureDefinition/ae-status", "valueCode": code}]

@@ -114,7 +114,7 @@ _grades = st.one_of(
     ctcae.map(lambda found: {"ctcae": found}),
     ctcae.map(lambda found: {"ctcae": found, "grade": found.get("grade", 3)}),
 )
-_times = st.one_of(
+_times: st.SearchStrategy[b.Tree] = st.one_of(
     st.just({}),
     b.spans().map(lambda span: {"onset": span[0], "resolved_at": span[1]}),
     b.date_times.map(lambda time: {"onset": time}),
