@@ -183,7 +183,8 @@ written by hand, in the same round on the same records: median (lowest–highest
 record.
 
 "By hand" is the converter in `benchmarks/handwritten`: dictionary → `fhir.resources` model → JSON, and JSON → model →
-record. It writes the primary resource only and knows no residue. R4 uses its R4B models, for it has none for R4.
+record. It writes the primary resource only and knows no residue. R4 uses its R4B models, for it has none for R4. Where
+R5 wants an integer64 as a string, these models write a number (`sourceAttachment.size`): the one difference known.
 "All parts" adds the projections. The "plain path" reads without learned byte layouts. "As a server returns them" adds
 `versionId`, `lastUpdated` and the literal address of the patient.
 """

@@ -17,6 +17,8 @@ from typing import Any
 
 from fhirbridge.binding import Binding, Clinic, Overlay, Release
 from fhirbridge.codec.element import Rules
+from fhirbridge.codec.extension import Simple
+from fhirbridge.codec.spelling import Spelling
 from fhirbridge.errors import ConfigError, Fault, NotExpressible, RecordRefused, Refused, ResourceRefused
 from fhirbridge.fhir.json import Json, Tree, parse_object
 from fhirbridge.records import Record, parse
@@ -94,7 +96,8 @@ class BoundMapping:
     """One kind, bound to a clinic, a release and an overlay.
 
     ``rules`` describe the whole resource but for ``resourceType``, ``id`` and ``meta.profile``; ``profiles`` says which
-    profiles the written content satisfies (decision D4); ``projections`` makes the further parts.
+    profiles the written content satisfies (decision D4); ``projections`` makes the further parts; ``spellings`` are URLs
+    that others use for one of ours.
     """
 
     def __init__(
@@ -105,10 +108,13 @@ class BoundMapping:
         *,
         profiles: Profiles = no_profiles,
         projections: Projections = no_projections,
+        spellings: Mapping[str, str] | None = None,
     ) -> None:
         self.kind, self.binding, self.rules = kind, binding, rules
         self._profiles, self._projections = profiles, projections
         self.carries = frozenset(rules.carries)
+        aliases = {alias: rule.url for rule in rules.rules if isinstance(rule, Simple) for alias in rule.aliases}
+        self.spelling = Spelling(binding, aliases | dict(spellings or {}))
 
     def to_fhir(self, record: Record, residue: Iterable[Entry] = ()) -> Written:
         """The resources of a record. Raises :class:`NotExpressible` where the release cannot say it (decision D6)."""
@@ -129,12 +135,13 @@ class BoundMapping:
         """The record and the residue of a resource. Raises :class:`ResourceRefused` with every fault."""
         try:
             _check_id(resource)
-            values = self.rules.decode(resource)
-            record = self._record(resource, values)
+            ours, spelled = self.spelling.ours(resource)
+            values = self.rules.decode(ours)
+            record = self._record(ours, values)
             written = self.primary(record)
-            if written == resource:
+            if written == ours and not spelled:
                 return Reading(record)
-            residue = difference(resource, written)
+            residue = difference(ours, written) + spelled
             faults = list(self._objections(residue))
         except Refused as refused:
             raise ResourceRefused(fault.under(self.kind.resource_type) for fault in refused.faults) from None

@@ -232,16 +232,17 @@ def lay(residue: Iterable[Entry], written: Tree) -> tuple[Tree, tuple[str, ...]]
 
     ``written`` itself is not changed.
     """
-    layer = _Layer(_copy(written))
+    layer = _Layer(copied(written))
     dropped = tuple(entry.path for entry in residue if not layer.apply(entry))
     return layer.tree, dropped
 
 
-def _copy(node: Json) -> Json:
+def copied(node: Json) -> Json:
+    """A copy of a tree that shares no object or array with it."""
     if isinstance(node, dict):
-        return {name: _copy(member) for name, member in node.items()}
+        return {name: copied(member) for name, member in node.items()}
     if isinstance(node, list):
-        return [_copy(item) for item in node]
+        return [copied(item) for item in node]
     return node
 
 
@@ -249,8 +250,9 @@ def _steps(path: str) -> list[str | int]:
     return [int(match[2]) if match[2] else match[1] for match in _STEP.finditer(path)]
 
 
-def _path(steps: Iterable[str | int]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+def path_of(steps: Iterable[str | int]) -> str:
+    """Steps as a path: ``component[1].code``."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)[1:]
 
 
 class _Layer:
@@ -279,7 +281,7 @@ class _Layer:
         else:
             fits = last in parent and _digest(parent[last]) == entry.guard
         if fits:
-            parent[last] = _copy(entry.value)
+            parent[last] = copied(entry.value)
         return fits
 
     def _find(self, steps: Sequence[str | int]) -> Json:
@@ -308,11 +310,11 @@ class _Layer:
         if not isinstance(position, int) or not isinstance(name, str) or not isinstance(parent, dict):
             return False
         items = parent.get(name, [])
-        unchanged = not entry.guard or self._pristine.setdefault(_path(steps[:-1]), _digest(items)) == entry.guard
+        unchanged = not entry.guard or self._pristine.setdefault(path_of(steps[:-1]), _digest(items)) == entry.guard
         if not isinstance(items, list) or not unchanged:
             return False
         parent[name] = items
-        items.insert(min(position, len(items)), _copy(entry.value))
+        items.insert(min(position, len(items)), copied(entry.value))
         return True
 
     def _remove(self, steps: list[str | int], guard: str) -> bool:
@@ -325,7 +327,7 @@ class _Layer:
             found = [at for at, item in enumerate(parent) if _digest(item) == guard]
             if not found:
                 return False
-            self._pristine.setdefault(_path(steps[:-1]), _digest(parent))
+            self._pristine.setdefault(path_of(steps[:-1]), _digest(parent))
             del parent[min(found, key=lambda at: abs(at - last))]
         else:
             return False

@@ -181,7 +181,7 @@ class AdverseEventMapping(BoundMapping):
         return Written(written.parts, (*written.dropped, *left_out))
 
     def _says(self, record: Record, written: Written) -> bool:
-        resource = written.parts[0].resource
+        resource, _ = self.spelling.ours(written.parts[0].resource)
         try:
             read = self._record(resource, self.rules.decode(resource))
         except Refused:

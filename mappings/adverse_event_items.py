@@ -72,7 +72,7 @@ class ActionItem:
         self._nodes = local.ACTION_TAKEN.concepts(binding)
         withdrawn = concept_node([(terms.NCIT, *terms.ACTION_WITHDRAWN_NCIT)])["coding"]
         self._nodes["drug_withdrawn"]["coding"] += withdrawn
-        self._words: Mapping[tuple[str, str], str] = local.ACTION_TAKEN.aliases(binding)
+        self._words: Mapping[tuple[str, str], str] = local.ACTION_TAKEN.words(binding)
 
     def encode(self, value: Action) -> Tree:
         if value.given is not None:

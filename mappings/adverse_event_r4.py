@@ -69,9 +69,9 @@ class StatusR4:
     def __init__(self, binding: Binding) -> None:
         self._url = own.AE_STATUS.written_url(binding)
         self._finer_url = own.INTERNAL_STATUS.written_url(binding)
-        self._finer_urls = own.INTERNAL_STATUS.read_urls(binding)
+        self._finer_urls = (own.INTERNAL_STATUS.written_url(binding),)
         self.modifiers = (published.AE4["status"].url, published.XVER_STATUS)
-        self._urls = frozenset((*own.AE_STATUS.read_urls(binding), *self.modifiers))
+        self._urls = frozenset((own.AE_STATUS.written_url(binding), *self.modifiers))
         self._words: dict[str, str] = {}
         for word, code in STATUS.items():
             self._words.setdefault(code, word)

@@ -91,7 +91,7 @@ class SupportingRole:
     def __init__(self, binding: Binding, field: str, role: str) -> None:
         self.field, self._role = field, role
         self._extension = {"url": own.SUPPORTING_INFO_ROLE.written_url(binding), "valueCode": role}
-        self._urls = own.SUPPORTING_INFO_ROLE.read_urls(binding)
+        self._urls = (own.SUPPORTING_INFO_ROLE.written_url(binding),)
         self._codec = Inside("itemReference", reference)
         self.fields: tuple[str, ...] = (field,)
         self.carries: tuple[str, ...] = self._codec.carries

@@ -240,7 +240,7 @@ def participant_function() -> Word:
 def expectedness(binding: Binding) -> Word:
     """Whether an event was to be expected."""
     system = local.EXPECTEDNESS
-    return Word("expectedness.value", system.concepts(binding), system.aliases(binding), or_concept=True)
+    return Word("expectedness.value", system.concepts(binding), or_concept=True)
 
 
 class Assessed:

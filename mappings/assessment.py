@@ -227,7 +227,7 @@ def bind(kind: Kind, binding: Binding) -> BoundMapping:
 
 def _aliases(binding: Binding) -> dict[tuple[str, str], str]:
     words = {word: scale for scale, word in terms.SCALE_LOCAL.items()}
-    own = {key: words[word] for key, word in local.SCALE.aliases(binding).items()}
+    own = {key: words[word] for key, word in local.SCALE.words(binding).items()}
     return own | {terms.SECONDARY_SCALE.key(scale): scale for scale in terms.SECONDARY_SCALE.table}
 
 

@@ -14,15 +14,14 @@ from fhirbridge.codec.extension import Complex, Simple
 from fhirbridge.codec.leaf import Table, period, reference, string
 from fhirbridge.errors import Refused
 from fhirbridge.fhir.json import Json, Tree
-from fhirbridge.mapping import BoundMapping, Kind, Reading, Written
+from fhirbridge.mapping import BoundMapping, Kind, Written
 from fhirbridge.records import Consent, Record
 from fhirbridge.residue import Entry
-from mappings import extensions, published
+from mappings import extensions, published, terms
 from mappings.common import Meta, identifiers
 from mappings.consent_kind import ConsentKind
-from mappings.consent_papers import papers
+from mappings.consent_papers import XVER_ALIASES, papers
 from mappings.consent_provisions import AlternatingDecision, Grantees, StatedDecision
-from mappings.consent_spelling import Spelling
 
 # A code that several words share means the plainest of them; the word is then written beside it (specification §3.4.1).
 # R4 has no code for an unknown state: inactive is the one that permits nothing.
@@ -46,17 +45,7 @@ _SAID = ("state", "consent_type", "decision", "provisions", "decision_implied", 
 
 
 class ConsentMapping(BoundMapping):
-    """The mapping of consents: reads other spellings, and lets no residue change what is permitted."""
-
-    def __init__(self, kind: Kind, binding: Binding, rules: Rules) -> None:
-        super().__init__(kind, binding, rules)
-        self._spelling = Spelling(binding)
-
-    def from_fhir(self, resource: Tree) -> Reading:
-        """The record and the residue of a Consent; see :meth:`BoundMapping.from_fhir`."""
-        ours, entries = self._spelling.ours(resource)
-        reading = super().from_fhir(ours)
-        return Reading(reading.record, (*reading.residue, *entries)) if entries else reading
+    """The mapping of consents: lets no residue change what is permitted."""
 
     def to_fhir(self, record: Record, residue: Iterable[Entry] = ()) -> Written:
         """The Consent of a record; see :meth:`BoundMapping.to_fhir`.
@@ -81,7 +70,7 @@ class ConsentMapping(BoundMapping):
 
     def _said(self, resource: Tree) -> Json:
         try:
-            values = self.rules.decode(self._spelling.ours(resource)[0])
+            values = self.rules.decode(self.spelling.ours(resource)[0])
         except Refused:
             return None
         return [values.get(name) for name in _SAID]
@@ -124,7 +113,15 @@ def bind(kind: Kind, binding: Binding) -> BoundMapping:
         ),
         Simple(binding, extensions.SUPERSEDES, "supersedes"),
     )
-    return ConsentMapping(kind, binding, rules)
+    return ConsentMapping(kind, binding, rules, spellings=_spellings(binding))
+
+
+def _spellings(binding: Binding) -> dict[str, str]:
+    """The cross-version URLs (trap T20), and the other release's name of the list of resource types (trap T19)."""
+    if binding.release.is_r5:
+        return {terms.RESOURCE_TYPES_R4: terms.RESOURCE_TYPES_R5}
+    urls = {alias: definition.written_url(binding) for alias, definition in XVER_ALIASES.items()}
+    return urls | {terms.RESOURCE_TYPES_R5: terms.RESOURCE_TYPES_R4}
 
 
 KIND = Kind("consent", Consent, "Consent", bind)

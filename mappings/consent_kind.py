@@ -52,7 +52,7 @@ class ConsentKind:
         self._kinds = {
             word: node for word, node in local.CONSENT_KIND.concepts(binding).items() if word not in _PLAIN.values()
         }
-        self._types = local.CONSENT_KIND.aliases(binding)
+        self._types = local.CONSENT_KIND.words(binding)
 
     def write(self, record: Consent, node: Tree, extensions: list[Tree]) -> None:
         self._check(record)

@@ -77,7 +77,7 @@ class Sources:
         self._r5 = binding.release.is_r5
         self._attachment = _attachment(self._r5)
         self._url = extensions.ADDITIONAL_SOURCE.written_url(binding)
-        self._urls = extensions.ADDITIONAL_SOURCE.read_urls(binding)
+        self._urls = (extensions.ADDITIONAL_SOURCE.written_url(binding),)
         self._codecs: Mapping[str, Codec] = {"reference": reference, "attachment": self._attachment}
         stems = ("source", *(f"extension({url}).value" for url in self._urls))
         self.carries = tuple(
@@ -141,9 +141,9 @@ class Policies:
 
     def __init__(self, binding: Binding) -> None:
         self._authority = extensions.POLICY_AUTHORITY.written_url(binding)
-        self._authorities = extensions.POLICY_AUTHORITY.read_urls(binding)
+        self._authorities = (extensions.POLICY_AUTHORITY.written_url(binding),)
         self._further = extensions.ADDITIONAL_POLICY.written_url(binding)
-        self._furthers = extensions.ADDITIONAL_POLICY.read_urls(binding)
+        self._furthers = (extensions.ADDITIONAL_POLICY.written_url(binding),)
         self._uri = Inside("valueUri", string)
         urls = (*self._authorities, *self._furthers)
         self.carries = ("policyBasis.url", *(f"extension({url}).valueUri" for url in urls))
@@ -188,7 +188,7 @@ class PolicyRule:
     def __init__(self, binding: Binding) -> None:
         self._term = term(terms.LEGAL_BASIS)
         definition = extensions.ADDITIONAL_REGULATORY_BASIS
-        self._url, self._urls = definition.written_url(binding), definition.read_urls(binding)
+        self._url, self._urls = definition.written_url(binding), (definition.written_url(binding),)
         self._further = Inside("valueCodeableConcept", self._term)
         self._unknown = {"extension": [{"url": ABSENT_REASON, "valueCode": "unknown"}]}
         self.carries = (
@@ -253,7 +253,7 @@ class VerificationDates:
 
     def __init__(self, binding: Binding) -> None:
         definition = extensions.VERIFICATION_DATE
-        self._url, self._urls = definition.written_url(binding), definition.read_urls(binding)
+        self._url, self._urls = definition.written_url(binding), (definition.written_url(binding),)
         self._further = Inside("valueDateTime", moment)
         self.carries = ("verificationDate", *(f"extension({url}).valueDateTime" for url in self._urls))
 

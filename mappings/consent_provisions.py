@@ -128,7 +128,7 @@ class AlternatingEffect:
 
     def __init__(self, binding: Binding) -> None:
         definition = extensions.PROVISION_EFFECT
-        self._urls = definition.read_urls(binding)
+        self._urls = (definition.written_url(binding),)
         self._nodes = {word: [{"url": definition.written_url(binding), "valueCode": word}] for word in OPPOSITE}
         self.carries = tuple(f"extension({url}).valueCode" for url in self._urls)
 

@@ -28,13 +28,10 @@ class LocalCodeSystem:
         system = binding.code_system(self.name)
         return {word: concept_node([(system, *coded)], label(word)) for word, coded in self.table.items()}
 
-    def aliases(self, binding: Binding) -> dict[tuple[str, str], str]:
-        """The codes under the other bases that a reader accepts."""
-        return {
-            (f"{base}/CodeSystem/{self.name}", coded.code): word
-            for base in binding.bases
-            for word, coded in self.table.items()
-        }
+    def words(self, binding: Binding) -> dict[tuple[str, str], str]:
+        """The word of each ``(system, code)``."""
+        system = binding.code_system(self.name)
+        return {(system, coded.code): word for word, coded in self.table.items()}
 
     def codes(self) -> dict[str, str]:
         """Word to code, for elements of type code."""

@@ -143,7 +143,7 @@ def _is_procedure(ref: Tree) -> bool:
 def shared_rules(binding: Binding, identifier_name: str, code: Code, category: Category) -> tuple[Rule, ...]:
     """The rules for the fields of :class:`~fhirbridge.records.vitals.Observed`, in the order FHIR lists them."""
     timepoint = Term(
-        local.NOMINAL_TIMEPOINT.concepts(binding), local.NOMINAL_TIMEPOINT.aliases(binding), or_concept=True
+        local.NOMINAL_TIMEPOINT.concepts(binding), or_concept=True
     )
     return (
         Meta(binding),

@@ -94,7 +94,7 @@ class SessionCode:
                 more = [] if billing is None else [terms.BILLING.coding(billing)]
                 self._nodes[modality, billing] = {"coding": codings + more, "text": labels[kind]}
         words = {kind: modality for modality, kind in _SESSION_TYPE.items()}
-        self._types = {key: words[kind] for key, kind in local.SESSION_TYPE.aliases(binding).items()}
+        self._types = {key: words[kind] for key, kind in local.SESSION_TYPE.words(binding).items()}
         self._exact = {frozenset(keys_of(node)): said for said, node in self._nodes.items()}
 
     def modality_of(self, code: Tree) -> str:
@@ -180,7 +180,7 @@ class OnBehalfOf:
 
 def _performer(binding: Binding) -> Rules:
     function = Term(
-        local.PERFORMER_FUNCTION.concepts(binding), local.PERFORMER_FUNCTION.aliases(binding), or_concept=True
+        local.PERFORMER_FUNCTION.concepts(binding), or_concept=True
     )
     if binding.release.is_r5:
         when: Rule = Element("period", "period", period)
@@ -237,7 +237,7 @@ def _renamed_in_r5(binding: Binding) -> tuple[Rule, ...]:
 
 def _extensions(binding: Binding) -> tuple[Rule, ...]:
     def local_term(system: local.LocalCodeSystem) -> Term:
-        return Term(system.concepts(binding), system.aliases(binding), or_concept=True)
+        return Term(system.concepts(binding), or_concept=True)
 
     return (
         Simple(binding, extensions.SESSION_NUMBER, "session_number"),

@@ -47,7 +47,7 @@ class Number:
 
     def __init__(self, binding: Binding) -> None:
         self.url = extensions.ORIGINAL_QUANTITY.written_url(binding)
-        self._urls = extensions.ORIGINAL_QUANTITY.read_urls(binding)
+        self._urls = (extensions.ORIGINAL_QUANTITY.written_url(binding),)
         self.extension_carries = tuple(f"extension({url}).valueQuantity.{name}" for url in self._urls for name in _QUANTITY)
 
     def write(self, value: Decimal, unit: str, comparator: str | None, node: Tree, found: list[Tree]) -> None:
@@ -185,7 +185,7 @@ class OxygenExtensions:
     fields = ("oxygen",)
 
     def __init__(self, binding: Binding) -> None:
-        delivery = Term(local.O2_DELIVERY.concepts(binding), local.O2_DELIVERY.aliases(binding), or_concept=True)
+        delivery = Term(local.O2_DELIVERY.concepts(binding), or_concept=True)
         self._rules = (
             Simple(binding, extensions.O2_DELIVERY, "delivery", delivery),
             Simple(binding, extensions.O2_FLOW, "flow"),

@@ -12,12 +12,13 @@ from benchmarks.handwritten.common import (
     opt,
     parts,
     put,
+    read_concept,
     read_reference,
     reference,
     simple,
 )
 from fhirbridge.binding import Binding
-from fhirbridge.records import AdverseEvent
+from fhirbridge.records import AdverseEvent, Concept
 from fhirbridge.records.adverse_event import Action, Causality, Participant
 from mappings import extensions, local, published, terms
 
@@ -38,7 +39,22 @@ OUTCOME_NCIT = Words.of(terms.OUTCOME_NCIT)
 CAUSALITY = Words.of(terms.CAUSALITY)
 RELATEDNESS = Words.of(terms.RELATEDNESS)
 FUNCTION = Words.of(terms.PARTICIPANT_FUNCTION)
+MISHAP = Words.of(terms.MISHAP)
+MISHAPS_SAID = {terms.label(word): word for word in terms.MISHAP_R4_CORE.table}
 GRADES = {coded.code: int(grade) for grade, coded in terms.GRADE.table.items()}
+
+
+def mishap(value: str | Concept) -> dict[str, Any]:
+    """A kind of mishap; one that HL7's terminology has no code for is said in words."""
+    if isinstance(value, str) and value not in MISHAP.concepts:
+        return {"text": terms.label(value)}
+    return MISHAP.write(value)
+
+
+def read_mishap(node: Any) -> Any:
+    """The kind of mishap of a CodeableConcept."""
+    word = MISHAPS_SAID.get(node.text)
+    return word if word is not None and not node.coding else MISHAP.read(node)
 
 
 class AdverseEvents:
@@ -75,6 +91,7 @@ class AdverseEvents:
             location=opt(reference, record.location),
             seriousness=opt(lambda yes: SERIOUSNESS.write("serious" if yes else "non_serious"), record.serious),
             study=[reference(one) for one in record.studies],
+            category=[mishap(one) for one in record.categories],
         )
         found = self.extensions(record)
         self.restructured(record, node, found)
@@ -153,6 +170,8 @@ class AdverseEvents:
             )
         for action in record.actions:
             found.append(parts(published.MITIGATING_ACTION, item=self.action("value", action)))
+        for prevention in record.preventive_actions:
+            found += simple(self.url(extensions.PREVENTIVE_ACTION), "valueCodeableConcept", concept(prevention))
         for note in record.notes:
             found += simple(self.url(self.guide["note"]), "valueAnnotation", common.note(note))
 
@@ -209,6 +228,7 @@ class AdverseEvents:
             location=opt(read_reference, node.location),
             serious=opt(lambda one: SERIOUSNESS.read(one) == "serious", node.seriousness),
             studies=[read_reference(one) for one in node.study or ()],
+            categories=[read_mishap(one) for one in node.category or ()],
         )
         self.read_restructured(node, values)
         self.read_extensions(node, values)
@@ -312,6 +332,10 @@ class AdverseEvents:
         one_each[self.url(self.guide["resolve-date"])] = lambda one: {"resolved_at": common.moment(one.valueDateTime)}
         several[self.url(self.guide["participant"])] = "participants", self.read_participant
         several[published.MITIGATING_ACTION] = "actions", self.read_mitigation
+        several[self.url(extensions.PREVENTIVE_ACTION)] = (
+            "preventive_actions",
+            lambda one: read_concept(one.valueCodeableConcept),
+        )
         several[self.url(self.guide["note"])] = "notes", lambda one: common.read_note(one.valueAnnotation)
 
     def read_expectedness(self, one: Any) -> dict[str, Any]:
@@ -371,6 +395,7 @@ class AdverseEventsR5(AdverseEvents):
                 for one in record.suspects
                 for cause in [{"causality": self.causality(cause)} for cause in one.causality] or [{}]
             ],
+            preventiveAction=[{"itemCodeableConcept": concept(one)} for one in record.preventive_actions],
             mitigatingAction=[dict([self.action("item", one)]) for one in record.actions],
             note=[common.note(one) for one in record.notes],
         )
@@ -419,6 +444,7 @@ class AdverseEventsR5(AdverseEvents):
             actions=[
                 self.read_action(one.itemCodeableConcept, one.itemReference) for one in node.mitigatingAction or ()
             ],
+            preventive_actions=[read_concept(one.itemCodeableConcept) for one in node.preventiveAction or ()],
             notes=[common.read_note(one) for one in node.note or ()],
         )
 

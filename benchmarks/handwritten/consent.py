@@ -393,7 +393,8 @@ class Consents:
 
     def read_capacity(self, one: Any) -> dict[str, Any]:
         """The capacity of the grantor."""
-        said, value = common.by_url(one.extension), {}
+        said = common.by_url(one.extension)
+        value: dict[str, Any] = {}
         if "relationship" in said:
             value["relationship"] = read_concept(said["relationship"].valueCodeableConcept)
         if "capable" in said:

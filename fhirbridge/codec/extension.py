@@ -61,10 +61,6 @@ class Definition:
         """The URL that is written."""
         return self.url or f"{binding.clinic.base}/StructureDefinition/{self.name}"
 
-    def read_urls(self, binding: Binding) -> tuple[str, ...]:
-        """Every URL that is understood."""
-        return (self.url,) if self.url else tuple(f"{base}/StructureDefinition/{self.name}" for base in binding.bases)
-
 
 CODECS: Mapping[str, Codec] = {
     "Annotation": leaf.annotation,
@@ -86,7 +82,10 @@ CODECS: Mapping[str, Codec] = {
 
 
 class Simple:
-    """A field ⇄ an extension with one value; a tuple field ⇄ as many extensions."""
+    """A field ⇄ an extension with one value; a tuple field ⇄ as many extensions.
+
+    ``aliases`` are URLs under which others publish the same; the mapping reads them as ours (see ``spelling``).
+    """
 
     def __init__(
         self, binding: Binding, definition: Definition, field: str, codec: Codec | None = None, *, aliases: tuple[str, ...] = ()
@@ -97,12 +96,10 @@ class Simple:
         self.codec = codec or CODECS[type_.code]
         self.member = type_.element
         self.url = definition.written_url(binding)
-        self._urls = (*definition.read_urls(binding), *aliases)
+        self.aliases = aliases
         self.fields = (field,)
-        self.triggers = self._urls
-        self.carries = tuple(
-            path for url in self._urls for path in below(f"extension({url}).{self.member}", self.codec.carries)
-        )
+        self.triggers = (self.url,)
+        self.carries = below(f"extension({self.url}).{self.member}", self.codec.carries)
 
     def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
         value = getattr(record, self.field)
@@ -112,7 +109,7 @@ class Simple:
             extensions.append({"url": self.url, self.member: self.codec.encode(value)})
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
-        found = read_each(extensions, self._urls, self._decode)
+        found = read_each(extensions, self.triggers, self._decode)
         if self.definition.many and found:
             values[self.field] = found
         elif found:
@@ -145,7 +142,6 @@ class Complex:
         self.definition = definition
         self.field = field
         self.url = definition.written_url(binding)
-        self._urls = definition.read_urls(binding)
         self.parts = {
             part: (
                 (fields or {}).get(part, snake(part)),
@@ -155,12 +151,11 @@ class Complex:
             for part, said in definition.parts.items()
         }
         self.fields = (field,)
-        self.triggers = self._urls
+        self.triggers = (self.url,)
         self.carries = tuple(
             path
-            for url in self._urls
             for part, (_, member, codec) in self.parts.items()
-            for path in below(f"extension({url}).extension({part}).{member}", codec.carries)
+            for path in below(f"extension({self.url}).extension({part}).{member}", codec.carries)
         )
 
     def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
@@ -180,7 +175,7 @@ class Complex:
         return {"url": self.url, "extension": parts}
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
-        found = read_each(extensions, self._urls, self.decode)
+        found = read_each(extensions, self.triggers, self.decode)
         if self.definition.many and found:
             values[self.field] = found
         elif found:

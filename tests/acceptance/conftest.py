@@ -6,7 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -19,7 +19,7 @@ class Verdict(NamedTuple):
     """What the validator said: how many resources it judged, and its errors."""
 
     resources: int
-    errors: list[dict[str, Any]]
+    errors: list[str]
 
 
 Validate = Callable[[str, Path], Verdict]
@@ -49,7 +49,11 @@ def validate(conformance: Path) -> Validate:
         assert run.returncode in (0, 1), run.stderr
         said = [json.loads(line) for line in run.stdout.splitlines()]
         (summary,) = [one["summary"] for one in said if "summary" in one]
-        errors = [one for one in said if one.get("severity") in ("error", "fatal")]
+        errors = [
+            f"line {one.get('line')}: {one['location']}: {one['message']}"
+            for one in said
+            if one.get("severity") in ("error", "fatal")
+        ]
         assert len(errors) == summary["errors"]
         return Verdict(summary["resources"], errors)
 

@@ -109,8 +109,10 @@ patients = st.builds(
     lambda code: {"type": "Patient", "identifier": {"system": f"https://{DOMAIN}/sid/patient", "value": code}}, codes
 )
 practitioners = refs("Practitioner", "PractitionerRole")
+# R4 lets a practitioner sign a remark, but no practitioner role.
+_authors = refs("Practitioner", "Patient", "RelatedPerson", "Organization")
 notes = st.one_of(
-    tree({"text": words}, {"author": practitioners, "time": date_times}),
+    tree({"text": words}, {"author": _authors, "time": date_times}),
     tree({"text": words, "author_name": words}, {"time": date_times}),
 )
 

@@ -1,0 +1,1 @@
+"""Nights of a sleep diary, a kind of record that fhirbridge itself does not know: ``docs/write-a-mapping.md`` tells how."""
