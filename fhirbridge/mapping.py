@@ -1,9 +1,9 @@
 """Mappings: the binding of a record kind to its resources, both ways, and the registry of kinds.
 
-    kind = kinds()["session"]                       # found through the entry-point group "fhirbridge.mappings"
-    mappings = Mappings(Binding(clinic, Release.R4))
-    written = mappings.to_fhir(record)              # parts: the primary resource, then projections
-    reading = mappings.from_fhir(resource)          # the record, and the residue it cannot hold
+kind = kinds()["session"]                       # found through the entry-point group "fhirbridge.mappings"
+mappings = Mappings(Binding(clinic, Release.R4))
+written = mappings.to_fhir(record)              # parts: the primary resource, then projections
+reading = mappings.from_fhir(resource)          # the record, and the residue it cannot hold
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fhirbridge.codec.extension import Simple
 from fhirbridge.codec.spelling import Spelling
 from fhirbridge.errors import ConfigError, Fault, NotExpressible, RecordRefused, Refused, ResourceRefused
 from fhirbridge.fhir.json import Json, Tree, parse_object
-from fhirbridge.records import Record, parse
+from fhirbridge.records import Record, parse, to_json
 from fhirbridge.residue import Entry, difference, lay, leaves
 from fhirbridge.shapes import Shapes
 
@@ -51,7 +51,9 @@ _ANNOTATIONS = frozenset({"display", "text", "version", "userSelected", "unit"})
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One resource of a record. ``role`` is ``primary`` or names a projection; the resource is never changed in place."""
+    """One resource of a record. ``role`` is ``primary`` or names a projection; the resource is never changed in
+    place.
+    """
 
     role: str
     resource_type: str
@@ -96,7 +98,8 @@ class BoundMapping:
     """One kind, bound to a clinic, a release and an overlay.
 
     ``rules`` describe the whole resource but for ``resourceType``, ``id`` and ``meta.profile``; ``profiles`` says which
-    profiles the written content satisfies (decision D4); ``projections`` makes the further parts; ``spellings`` are URLs
+    profiles the written content satisfies (decision D4); ``projections`` makes the further parts; ``spellings`` are
+    URLs
     that others use for one of ours.
     """
 
@@ -125,8 +128,9 @@ class BoundMapping:
             raise NotExpressible(refused.faults) from None
         dropped: tuple[str, ...] = ()
         own_id: str = resource["id"]
-        if residue:
-            resource, dropped = lay(residue, resource)
+        entries = tuple(residue)
+        if entries:
+            resource, dropped = self._laid(record, entries, resource)
         # A resource that came without an id gets ours as the address of its part, not as a member.
         primary = Part(PRIMARY, self.kind.resource_type, resource.get("id", own_id), resource)
         return Written((primary, *projections), dropped)
@@ -148,6 +152,40 @@ class BoundMapping:
         if faults:
             raise ResourceRefused(fault.under(self.kind.resource_type) for fault in faults)
         return Reading(record, residue)
+
+    def _laid(self, record: Record, entries: tuple[Entry, ...], written: Tree) -> tuple[Tree, tuple[str, ...]]:
+        """``written`` with its residue, and the paths that were left out.
+
+        The whole must still say what the record says. After an edit, a residue could say otherwise (a foreign category
+        whose word the record no longer has, a decision that was stated elsewhere): then the entries of one element are
+        left out, or, where that is not enough, all those with which the record does not read the same.
+        """
+        resource, dropped = lay(entries, written)
+        if self._says(record, resource):
+            return resource, dropped
+        kept = self._harmless(record, entries, written)
+        resource, dropped = lay(kept, written)
+        return resource, tuple(entry.path for entry in entries if entry not in kept or entry.path in dropped)
+
+    def _harmless(self, record: Record, entries: tuple[Entry, ...], written: Tree) -> list[Entry]:
+        elements = list(dict.fromkeys(map(_root, entries)))
+        for element in elements:
+            trial = [entry for entry in entries if _root(entry) != element]
+            if self._says(record, lay(trial, written)[0]):
+                return trial
+        kept: list[Entry] = []
+        for element in elements:
+            trial = [entry for entry in entries if entry in kept or _root(entry) == element]
+            if self._says(record, lay(trial, written)[0]):
+                kept = trial
+        return kept
+
+    def _says(self, record: Record, resource: Tree) -> bool:
+        try:
+            ours, _ = self.spelling.ours(resource)
+            return _content(self._record(ours, self.rules.decode(ours))) == _content(record)
+        except Refused:
+            return False
 
     def resource_id(self, record_id: str) -> str:
         """The deterministic id of the primary resource of a record (design §5)."""
@@ -190,6 +228,15 @@ def _is_annotation(entry: Entry) -> bool:
     """Whether an entry only adds words or a further code to something that the record does hold."""
     name = entry.path.rpartition(".")[2]
     return name in _ANNOTATIONS or (entry.op == "insert" and name.startswith("coding["))
+
+
+def _root(entry: Entry) -> str:
+    return entry.path.partition(".")[0].partition("[")[0]
+
+
+def _content(record: Record) -> Tree:
+    # The id and the revision of a foreign resource are its address and its version, which belong to its server.
+    return {name: value for name, value in to_json(record).items() if name not in ("id", "revision", "source")}
 
 
 def _check_id(resource: Tree) -> None:
@@ -270,7 +317,9 @@ class Mappings:
                 return self.bound[kind.name].from_fhir(resource)
         path = resource_type if isinstance(resource_type, str) and resource_type.isalnum() else "resourceType"
         known = ", ".join(sorted({kind.resource_type for kind in self.kinds.values()}))
-        reason = "no record kind holds such a resource" if candidates else "no record kind is kept in this resource type"
+        reason = (
+            "no record kind holds such a resource" if candidates else "no record kind is kept in this resource type"
+        )
         raise ResourceRefused([Fault("resource.no_mapping", path, reason, f"types that are read: {known}")])
 
     def read(self, body: bytes) -> Reading:

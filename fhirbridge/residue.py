@@ -1,7 +1,9 @@
 """Residue: what a resource says beyond its record, by path.
 
-``difference(source, written)`` compares a resource as it came with what the mapping writes for its record, and lists what
-would have to be done to ``written`` to get ``source`` back. ``lay`` does it. A residue is kept beside the record; when the
+``difference(source, written)`` compares a resource as it came with what the mapping writes for its record, and lists
+what
+would have to be done to ``written`` to get ``source`` back. ``lay`` does it. A residue is kept beside the record;
+when the
 record has been edited meanwhile, an entry that belonged to something that changed is dropped and reported, never laid
 over the new content: a foreign code beside an old value must not survive beside a new one.
 
@@ -67,7 +69,9 @@ class Entry:
 
 
 def difference(source: Tree, written: Tree) -> tuple[Entry, ...]:
-    """What must be done to ``written`` to get ``source``. Raises :class:`Refused` for a member no FHIR element can have."""
+    """What must be done to ``written`` to get ``source``. Raises :class:`Refused` for a member no FHIR element can
+    have.
+    """
     return tuple(_object(source, written, "", ""))
 
 
@@ -129,7 +133,9 @@ def _object(source: Tree, written: Tree, path: str, element: str) -> Iterator[En
 
 
 def _missing(mine: Json, path: str, element: str) -> Iterator[Entry]:
-    """Entries for a written member that the source has not got: item by item, so that a later edit keeps its own items."""
+    """Entries for a written member that the source has not got: item by item, so that a later edit keeps its own
+    items.
+    """
     if isinstance(mine, list):
         yield from _list([], mine, path, element)
     elif isinstance(mine, dict) and not _IDENTIFYING & mine.keys():

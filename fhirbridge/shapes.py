@@ -1,4 +1,5 @@
-"""Shapes: byte layouts that have been read once, so that the next resource of the same layout is read without parsing it.
+"""Shapes: byte layouts that have been read once, so that the next resource of the same layout is read without
+parsing it.
 
 A clinic's resources repeat themselves: two heart rates differ in ids, times and numbers, and in nothing else. When a
 resource was read the plain way and left no residue, its layout is learned: the bytes between the values that may vary
@@ -7,7 +8,8 @@ segments is a record with other values in the slots, and nothing else; it is bui
 
 What makes that safe:
 
-- a layout is found by writing the record with marks in place of its values, so a slot is a value that the mapping writes
+- a layout is found by writing the record with marks in place of its values, so a slot is a value that the mapping
+  writes
   unchanged; a mapping that computes with a value writes no mark, and the value stays part of a segment;
 - only ids, times, numbers, identifier values and remarks are marked, never a code, a unit, a word or a concept's text;
 - values that were equal must be equal again, and values that differed must differ;

@@ -1,4 +1,6 @@
-"""One drug given: the extension on the session that carries it, and its MedicationAdministration (specification §3.1.1)."""
+"""One drug given: the extension on the session that carries it, and its MedicationAdministration (specification
+§3.1.1).
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ class Administrations:
 
     def _node(self, record: Session, resource: Tree, given: Administration, number: int, role: str) -> Tree:
         key = f"{record.id}-{number}"
-        named = {"system": self._system, "value": key} if given.identifier is None else identifier.encode(given.identifier)
+        named = (
+            {"system": self._system, "value": key} if given.identifier is None else identifier.encode(given.identifier)
+        )
         code = self._medication.encode(given.medication)
         node: Tree = {
             "resourceType": "MedicationAdministration",
@@ -126,7 +130,9 @@ class Administrations:
             dosage["dose"] = quantity.encode(given.dose)
         if given.rate is not None:
             dosage["rateQuantity"] = quantity.encode(given.rate)
-        elif given.dose is not None and given.route == "intravenous" and (minutes := _minutes(given.period)) is not None:
+        elif (
+            given.dose is not None and given.route == "intravenous" and (minutes := _minutes(given.period)) is not None
+        ):
             dosage["rateRatio"] = {
                 "numerator": quantity.encode(given.dose),
                 "denominator": quantity_node(minutes, "min"),

@@ -7,16 +7,14 @@ No profile is claimed: the adverse-event guides describe research and forbid ele
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from fhirbridge.binding import Binding
 from fhirbridge.codec.element import Element, Elements, Rule, Rules, Single, Status
 from fhirbridge.codec.extension import Complex, Simple
 from fhirbridge.codec.leaf import Table, boolean, moment, reference
-from fhirbridge.errors import Fault, Refused
-from fhirbridge.fhir.json import Tree
-from fhirbridge.mapping import BoundMapping, Kind, Written
-from fhirbridge.records import AdverseEvent, Record, to_json
+from fhirbridge.errors import Fault
+from fhirbridge.mapping import BoundMapping, Kind
+from fhirbridge.records import AdverseEvent
 from fhirbridge.residue import Entry, leaves
 from mappings import extensions, local, published, terms
 from mappings.adverse_event_items import ActionItem, Item, ItemExtensions
@@ -116,47 +114,11 @@ def _r5(binding: Binding) -> tuple[Rule, ...]:
     )
 
 
-class OtherWays(NamedTuple):
-    """Where a resource may say something in another way than we write it: top-level elements, and extensions."""
-
-    elements: frozenset[str]
-    urls: frozenset[str]
-
-    def hold(self, entry: Entry) -> bool:
-        """Whether a residue entry stands in one of these."""
-        root = _root(entry)
-        url = entry.value.get("url") if root == "extension" and isinstance(entry.value, dict) else None
-        return root in self.elements or url in self.urls
-
-
-def _other_ways(elements: str, *urls: str) -> OtherWays:
-    return OtherWays(frozenset(elements.split()), frozenset(urls))
-
-
-def _root(entry: Entry) -> str:
-    return entry.path.partition(".")[0].partition("[")[0]
-
-
-_TOPICS = (
-    _other_ways("status modifierExtension", published.AE4["status"].url, published.XVER_STATUS),
-    _other_ways(
-        "date occurrencePeriod occurrenceDateTime occurrenceTiming",
-        published.AE4["resolve-date"].url,
-        published.XVER_OCCURRENCE,
-    ),
-    _other_ways("suspectEntity contained", published.SUSPECT_ENTITY),
-    _other_ways("contributor", published.AE4["participant"].url),
-    _other_ways("resultingCondition", published.AE4["resultingEffect"].url),
-)
-_BEYOND_THE_RECORD = frozenset({"id", "meta", "text", "language"})
-
-
 class AdverseEventMapping(BoundMapping):
     """The mapping of adverse events, which reads more than one way to say the same.
 
     A state in the guide's modifier extension, a dateTime for a period, the guide's ``suspect-entity`` for the element:
-    each is written in one way, and the way it came is residue. After an edit that residue could contradict the record,
-    so of each topic it is laid back only if the whole then says what the record says; what is left out is reported.
+    each is written in one way, and the way it came is residue.
     """
 
     def __init__(self, kind: Kind, binding: Binding, rules: Rules, modifiers: Iterable[str] = ()) -> None:
@@ -164,41 +126,12 @@ class AdverseEventMapping(BoundMapping):
         elements = [f"modifierExtension({url})" for url in modifiers]
         self._modifiers = frozenset(element + part for element in elements for part in ("", ".url", ".valueCode"))
 
-    def to_fhir(self, record: Record, residue: Iterable[Entry] = ()) -> Written:
-        entries = tuple(residue)
-        written = super().to_fhir(record, entries)
-        if not entries or self._says(record, written):
-            return written
-        kept = [entry for entry in entries if not any(topic.hold(entry) for topic in _TOPICS)]
-        if not self._says(record, super().to_fhir(record, kept)):
-            kept = [entry for entry in entries if _root(entry) in _BEYOND_THE_RECORD]
-        for topic in _TOPICS:
-            trial = [entry for entry in entries if entry in kept or topic.hold(entry)]
-            if self._says(record, super().to_fhir(record, trial)):
-                kept = trial
-        written = super().to_fhir(record, kept)
-        left_out = tuple(entry.path for entry in entries if entry not in kept)
-        return Written(written.parts, (*written.dropped, *left_out))
-
-    def _says(self, record: Record, written: Written) -> bool:
-        resource, _ = self.spelling.ours(written.parts[0].resource)
-        try:
-            read = self._record(resource, self.rules.decode(resource))
-        except Refused:
-            return False
-        return _content(read) == _content(record)
-
     def _objections(self, residue: Iterable[Entry]) -> Iterable[Fault]:
         return super()._objections(entry for entry in residue if not self._is_known_modifier(entry))
 
     def _is_known_modifier(self, entry: Entry) -> bool:
         """Whether an entry is a modifier extension that the status rule has read, and nothing beside it."""
         return all(element in self._modifiers for element in (entry.element, *leaves(entry.value, entry.element)))
-
-
-def _content(record: Record) -> Tree:
-    # The id and the revision of a foreign resource are its address and its version, which belong to its server.
-    return {name: value for name, value in to_json(record).items() if name not in ("id", "revision")}
 
 
 def bind(kind: Kind, binding: Binding) -> BoundMapping:

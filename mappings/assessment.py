@@ -8,7 +8,18 @@ from typing import Any
 from fhirbridge.binding import Binding
 from fhirbridge.codec.element import Extensions, Many, One, Rules, Slots, decode_each
 from fhirbridge.codec.extension import Complex, Simple
-from fhirbridge.codec.leaf import Table, Term, a_list, an_object, at, concept, concept_node, keys_of, quantity, quantity_node
+from fhirbridge.codec.leaf import (
+    Table,
+    Term,
+    a_list,
+    an_object,
+    at,
+    concept,
+    concept_node,
+    keys_of,
+    quantity,
+    quantity_node,
+)
 from fhirbridge.errors import Refused
 from fhirbridge.fhir.json import Json, Tree
 from fhirbridge.mapping import BoundMapping, Kind, Part
@@ -170,7 +181,9 @@ def _words_only(item: Json) -> bool:
 
 
 class Panel:
-    """For a US server, PHQ-9, GAD-7 and C-SSRS also as a panel whose members are the total and one Observation an item."""
+    """For a US server, PHQ-9, GAD-7 and C-SSRS also as a panel whose members are the total and one Observation an
+    item.
+    """
 
     def __init__(self, binding: Binding, items: ItemCodec) -> None:
         self._binding, self._items = binding, items
@@ -184,7 +197,9 @@ class Panel:
         members = [self._member(record.id)]
         for item in record.items:
             if item.item in terms.SCALE_ITEM.table:
-                part = self._part(record, resource, f"item/{item.item}", f"{record.id}-{item.item}", self._items.encode(item))
+                part = self._part(
+                    record, resource, f"item/{item.item}", f"{record.id}-{item.item}", self._items.encode(item)
+                )
                 members.append(self._member(f"{record.id}-{item.item}"))
                 yield part
         panel = {"code": concept_node([(terms.LOINC, *terms.SCALE_PANEL.table[scale])], terms.SCALE_NAME[scale])}
@@ -200,7 +215,16 @@ class Panel:
             "meta": self._meta.of(record, key, role),
             "identifier": [{"system": self._system, "value": key}],
         }
-        for name in ("partOf", "status", "category", "subject", "encounter", "effectiveDateTime", "issued", "performer"):
+        for name in (
+            "partOf",
+            "status",
+            "category",
+            "subject",
+            "encounter",
+            "effectiveDateTime",
+            "issued",
+            "performer",
+        ):
             if name in resource:
                 node[name] = resource[name]
         return Part(role, "Observation", node["id"], node | content)

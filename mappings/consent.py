@@ -6,17 +6,12 @@ claimed: IHE PCF forbids much of what the clinic records (trap T12).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from fhirbridge.binding import Binding
 from fhirbridge.codec.element import Element, Rule, Rules, Status
 from fhirbridge.codec.extension import Complex, Simple
 from fhirbridge.codec.leaf import Table, period, reference, string
-from fhirbridge.errors import Refused
-from fhirbridge.fhir.json import Json, Tree
-from fhirbridge.mapping import BoundMapping, Kind, Written
-from fhirbridge.records import Consent, Record
-from fhirbridge.residue import Entry
+from fhirbridge.mapping import BoundMapping, Kind
+from fhirbridge.records import Consent
 from mappings import extensions, published, terms
 from mappings.common import Meta, identifiers
 from mappings.consent_kind import ConsentKind
@@ -40,40 +35,6 @@ STATUS_R4 = {
 STATUS_R5 = STATUS_R4 | {"proposed": "draft", "refused": "not-done", "unknown": "unknown"}
 WITHDRAWAL_SCOPE = Table({"all": "all", "future_sharing": "future-sharing", "research": "research"})
 DATA_HANDLING = Table({word: word for word in ("keep", "retract", "delete", "notify")})
-# What a residue may add words to, but never change.
-_SAID = ("state", "consent_type", "decision", "provisions", "decision_implied", "period", "withdrawal")
-
-
-class ConsentMapping(BoundMapping):
-    """The mapping of consents: lets no residue change what is permitted."""
-
-    def to_fhir(self, record: Record, residue: Iterable[Entry] = ()) -> Written:
-        """The Consent of a record; see :meth:`BoundMapping.to_fhir`.
-
-        A residue can leave out the decision that its source did not state. After an edit, that could make a consent say
-        less, or something else: what does not read as the record reads is dropped and reported.
-        """
-        plain = super().to_fhir(record)
-        entries = tuple(residue)
-        if not entries:
-            return plain
-        said = self._said(plain.parts[0].resource)
-        written = super().to_fhir(record, entries)
-        if self._said(written.parts[0].resource) == said:
-            return written
-        harmless = tuple(entry for entry in entries if not entry.path.startswith(("provision", "decision")))
-        written = super().to_fhir(record, harmless)
-        if self._said(written.parts[0].resource) != said:
-            return Written(plain.parts, tuple(entry.path for entry in entries))
-        dropped = {*written.dropped, *(entry.path for entry in entries if entry not in harmless)}
-        return Written(written.parts, tuple(entry.path for entry in entries if entry.path in dropped))
-
-    def _said(self, resource: Tree) -> Json:
-        try:
-            values = self.rules.decode(self.spelling.ours(resource)[0])
-        except Refused:
-            return None
-        return [values.get(name) for name in _SAID]
 
 
 def _moved_in_r5(binding: Binding) -> tuple[Rule, ...]:
@@ -113,7 +74,7 @@ def bind(kind: Kind, binding: Binding) -> BoundMapping:
         ),
         Simple(binding, extensions.SUPERSEDES, "supersedes"),
     )
-    return ConsentMapping(kind, binding, rules, spellings=_spellings(binding))
+    return BoundMapping(kind, binding, rules, spellings=_spellings(binding))
 
 
 def _spellings(binding: Binding) -> dict[str, str]:

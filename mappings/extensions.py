@@ -18,7 +18,10 @@ INTERNAL_STATUS = Definition(
 )
 RECORDED_AT = Definition(
     "recorded-at",
-    ("Consent", "Procedure",),
+    (
+        "Consent",
+        "Procedure",
+    ),
     "When the record was made (Procedure: R4 and R4B)",
     types=(Type("dateTime"),),
 )
@@ -54,7 +57,9 @@ TREATMENT_SERIES = Definition(
     "Series of sessions that this one belongs to",
     parts={
         "identifier": PartDefinition(Type("Identifier"), "Identifier of the series"),
-        "phase": PartDefinition(Type("CodeableConcept", value_set="treatment-phase", strength="extensible"), "Phase of treatment"),
+        "phase": PartDefinition(
+            Type("CodeableConcept", value_set="treatment-phase", strength="extensible"), "Phase of treatment"
+        ),
         "plannedSessions": PartDefinition(Type("positiveInt"), "Number of sessions planned"),
         "protocol": PartDefinition(Type("string"), "Protocol"),
     },
@@ -70,7 +75,9 @@ KETAMINE_ADMINISTRATION = Definition(
         "dose": PartDefinition(Type("Quantity"), "Dose given, in mg"),
         "dosePerWeight": PartDefinition(Type("Quantity"), "Dose by body weight, in mg/kg"),
         "dosingWeight": PartDefinition(Type("Quantity"), "Body weight that the dose was calculated with"),
-        "dosingWeightKind": PartDefinition(Type("code", value_set="dosing-weight-kind"), "Kind of weight: actual, ideal or adjusted"),
+        "dosingWeightKind": PartDefinition(
+            Type("code", value_set="dosing-weight-kind"), "Kind of weight: actual, ideal or adjusted"
+        ),
         "rate": PartDefinition(Type("Quantity"), "Rate of the infusion"),
         "period": PartDefinition(Type("Period"), "Start and end of the administration"),
         "formulation": PartDefinition(Type("CodeableConcept"), "Formulation"),
@@ -83,7 +90,10 @@ KETAMINE_ADMINISTRATION = Definition(
         "site": PartDefinition(Type("CodeableConcept"), "Site, e.g. nostril or muscle"),
         "selfAdministered": PartDefinition(Type("boolean"), "Whether the patient gave it to themselves"),
         "wasted": PartDefinition(Type("Quantity"), "Amount wasted"),
-        "status": PartDefinition(Type("code", value_set="http://hl7.org/fhir/ValueSet/medication-admin-status"), "Status of this administration"),
+        "status": PartDefinition(
+            Type("code", value_set="http://hl7.org/fhir/ValueSet/medication-admin-status"),
+            "Status of this administration",
+        ),
         "statusReason": PartDefinition(Type("CodeableConcept"), "Reason for the status"),
     },
     many=True,
@@ -119,7 +129,16 @@ DISCHARGE_READINESS = Definition(
     parts={
         "ready": PartDefinition(Type("boolean"), "Whether the patient was ready to leave"),
         "assessedAt": PartDefinition(Type("dateTime"), "When that was assessed"),
-        "assessedBy": PartDefinition(Type("Reference", targets=("Practitioner", "PractitionerRole",)), "Who assessed it"),
+        "assessedBy": PartDefinition(
+            Type(
+                "Reference",
+                targets=(
+                    "Practitioner",
+                    "PractitionerRole",
+                ),
+            ),
+            "Who assessed it",
+        ),
         "tool": PartDefinition(Type("CodeableConcept"), "Scale used"),
         "score": PartDefinition(Type("Quantity"), "Score on that scale"),
         "escortPresent": PartDefinition(Type("boolean"), "Whether an escort was present"),
@@ -132,7 +151,9 @@ REMS_SESSION = Definition(
     ("Procedure",),
     "REMS data of the session",
     parts={
-        "program": PartDefinition(Type("CodeableConcept", value_set="rems-program", strength="extensible"), "REMS programme"),
+        "program": PartDefinition(
+            Type("CodeableConcept", value_set="rems-program", strength="extensible"), "REMS programme"
+        ),
         "enrolled": PartDefinition(Type("boolean"), "Whether the patient is enrolled"),
         "firstTreatment": PartDefinition(Type("boolean"), "Whether this is the first treatment"),
         "enrollmentId": PartDefinition(Type("Identifier"), "Enrolment identifier"),
@@ -145,7 +166,9 @@ CONCOMITANT_MEDICATION_FLAG = Definition(
     ("Procedure",),
     "Concomitant medicines by class",
     parts={
-        "class": PartDefinition(Type("CodeableConcept", value_set="concomitant-class", strength="extensible"), "Class of medicines"),
+        "class": PartDefinition(
+            Type("CodeableConcept", value_set="concomitant-class", strength="extensible"), "Class of medicines"
+        ),
         "taking": PartDefinition(Type("boolean"), "Whether the patient takes one"),
     },
     many=True,
@@ -192,7 +215,10 @@ NOMINAL_TIMEPOINT = Definition(
 )
 OFFSET_FROM_DOSE = Definition(
     "offset-from-dose",
-    ("Observation", "AdverseEvent",),
+    (
+        "Observation",
+        "AdverseEvent",
+    ),
     "Time since the dose; may be negative",
     types=(Type("Duration"),),
 )
@@ -204,7 +230,10 @@ REPLICATE_NUMBER = Definition(
 )
 DERIVATION = Definition(
     "derivation",
-    ("Observation", "Observation.component",),
+    (
+        "Observation",
+        "Observation.component",
+    ),
     "How the value came about",
     types=(Type("code", value_set="derivation"),),
 )
@@ -228,7 +257,10 @@ CUFF_SIZE = Definition(
 )
 ORIGINAL_QUANTITY = Definition(
     "original-quantity",
-    ("Observation", "Observation.component",),
+    (
+        "Observation",
+        "Observation.component",
+    ),
     "Value as recorded, before conversion",
     types=(Type("Quantity"),),
 )
@@ -257,7 +289,10 @@ CONSENTED_AT = Definition(
 )
 PROVISION_EFFECT = Definition(
     "provision-effect",
-    ("Consent.provision", "Consent.provision.provision",),
+    (
+        "Consent.provision",
+        "Consent.provision.provision",
+    ),
     "Effect of the provision (R5 has no element)",
     types=(Type("code", value_set="http://hl7.org/fhir/ValueSet/consent-provision-type"),),
 )
@@ -267,7 +302,19 @@ WITHDRAWAL = Definition(
     "Withdrawal of the consent",
     parts={
         "at": PartDefinition(Type("dateTime"), "When consent was withdrawn"),
-        "by": PartDefinition(Type("Reference", targets=("Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Organization",)), "Who withdrew it"),
+        "by": PartDefinition(
+            Type(
+                "Reference",
+                targets=(
+                    "Practitioner",
+                    "PractitionerRole",
+                    "Patient",
+                    "RelatedPerson",
+                    "Organization",
+                ),
+            ),
+            "Who withdrew it",
+        ),
         "reason": PartDefinition(Type("CodeableConcept"), "Reason"),
         "scope": PartDefinition(Type("code"), "Scope of the withdrawal"),
         "dataHandling": PartDefinition(Type("code"), "What happens to data already shared"),
@@ -278,7 +325,19 @@ WITNESS = Definition(
     ("Consent",),
     "Witness of the consent",
     parts={
-        "party": PartDefinition(Type("Reference", targets=("Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Organization",)), "Witness"),
+        "party": PartDefinition(
+            Type(
+                "Reference",
+                targets=(
+                    "Practitioner",
+                    "PractitionerRole",
+                    "Patient",
+                    "RelatedPerson",
+                    "Organization",
+                ),
+            ),
+            "Witness",
+        ),
         "at": PartDefinition(Type("dateTime"), "When they witnessed"),
         "role": PartDefinition(Type("CodeableConcept"), "Their role"),
     },
@@ -291,7 +350,16 @@ GRANTOR_CAPACITY = Definition(
     parts={
         "relationship": PartDefinition(Type("CodeableConcept"), "Relationship of the grantor to the patient"),
         "capable": PartDefinition(Type("boolean"), "Whether the grantor had capacity"),
-        "assessedBy": PartDefinition(Type("Reference", targets=("Practitioner", "PractitionerRole",)), "Who assessed it"),
+        "assessedBy": PartDefinition(
+            Type(
+                "Reference",
+                targets=(
+                    "Practitioner",
+                    "PractitionerRole",
+                ),
+            ),
+            "Who assessed it",
+        ),
         "assessedAt": PartDefinition(Type("dateTime"), "When it was assessed"),
     },
 )
@@ -306,7 +374,19 @@ INTERPRETER = Definition(
     ("Consent",),
     "Interpreter",
     parts={
-        "party": PartDefinition(Type("Reference", targets=("Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Organization",)), "Interpreter"),
+        "party": PartDefinition(
+            Type(
+                "Reference",
+                targets=(
+                    "Practitioner",
+                    "PractitionerRole",
+                    "Patient",
+                    "RelatedPerson",
+                    "Organization",
+                ),
+            ),
+            "Interpreter",
+        ),
         "language": PartDefinition(Type("code"), "Language"),
     },
 )
@@ -314,7 +394,18 @@ ADDITIONAL_SOURCE = Definition(
     "additional-source",
     ("Consent",),
     "Further source document (R4 and R4B allow one)",
-    types=(Type("Reference", targets=("Consent", "DocumentReference", "Contract", "QuestionnaireResponse",)), Type("Attachment"),),
+    types=(
+        Type(
+            "Reference",
+            targets=(
+                "Consent",
+                "DocumentReference",
+                "Contract",
+                "QuestionnaireResponse",
+            ),
+        ),
+        Type("Attachment"),
+    ),
     many=True,
 )
 ADDITIONAL_POLICY = Definition(
@@ -348,7 +439,16 @@ VERIFIED_BY = Definition(
     "verified-by",
     ("Consent.verification",),
     "Who verified (R4 and R4B have no element)",
-    types=(Type("Reference", targets=("Organization", "Practitioner", "PractitionerRole",)),),
+    types=(
+        Type(
+            "Reference",
+            targets=(
+                "Organization",
+                "Practitioner",
+                "PractitionerRole",
+            ),
+        ),
+    ),
 )
 VERIFICATION_TYPE = Definition(
     "verification-type",
@@ -367,7 +467,9 @@ EXPECTEDNESS = Definition(
     ("AdverseEvent",),
     "Expectedness of the event",
     parts={
-        "value": PartDefinition(Type("CodeableConcept", value_set="expectedness", strength="extensible"), "Whether the event was expected"),
+        "value": PartDefinition(
+            Type("CodeableConcept", value_set="expectedness", strength="extensible"), "Whether the event was expected"
+        ),
         "reference": PartDefinition(Type("string"), "By which reference safety information"),
     },
 )

@@ -46,7 +46,10 @@ def _system(name: str, title: str, text: str) -> LocalCodeSystem:
     return LocalCodeSystem(name, title, table)
 
 
-SESSION_TYPE = _system("session-type", "Kinds of session", """
+SESSION_TYPE = _system(
+    "session-type",
+    "Kinds of session",
+    """
 ketamine-iv-infusion  | Ketamine IV infusion session
 ketamine-iv-push      | Ketamine IV push session
 ketamine-im           | Ketamine IM session
@@ -56,24 +59,36 @@ esketamine-intranasal | Esketamine intranasal session
 ketamine-oral         | Ketamine oral session
 ketamine-sublingual   | Ketamine sublingual session
 kap-session           | Ketamine-assisted psychotherapy session
-""")
-TREATMENT_PHASE = _system("treatment-phase", "Phases of treatment", """
+""",
+)
+TREATMENT_PHASE = _system(
+    "treatment-phase",
+    "Phases of treatment",
+    """
 induction    | Induction
 optimization | Optimization
 maintenance  | Maintenance
 taper        | Taper
 single       | Single
 research     | Research
-""")
-PERFORMER_FUNCTION = _system("performer-function", "Functions of performers", """
+""",
+)
+PERFORMER_FUNCTION = _system(
+    "performer-function",
+    "Functions of performers",
+    """
 supervising   | Supervising clinician
 administering | Administering clinician
 monitoring    | Monitoring clinician
 therapist     | Therapist
 prescriber    | Prescriber
 observer      | Observer
-""")
-NOMINAL_TIMEPOINT = _system("nominal-timepoint", "Planned times of measurement", """
+""",
+)
+NOMINAL_TIMEPOINT = _system(
+    "nominal-timepoint",
+    "Planned times of measurement",
+    """
 baseline        | Baseline
 pre-dose        | Before dose
 during-infusion | During infusion
@@ -87,15 +102,23 @@ post-120min     | 120 min after dose
 pre-discharge   | Before discharge
 follow-up-24h   | 24 h follow-up
 unscheduled     | Unscheduled
-""")
-O2_DELIVERY = _system("o2-delivery", "Ways of oxygen delivery", """
+""",
+)
+O2_DELIVERY = _system(
+    "o2-delivery",
+    "Ways of oxygen delivery",
+    """
 room-air       | Room air
 nasal-cannula  | Nasal cannula
 simple-mask    | Simple mask
 non-rebreather | Non rebreather
 other          | Other
-""")
-SCALE = _system("scale", "Scales without a LOINC code", """
+""",
+)
+SCALE = _system(
+    "scale",
+    "Scales without a LOINC code",
+    """
 madrs-total     | MADRS total score
 qids-sr16-total | QIDS-SR16 total score
 cadss-total     | CADSS total score
@@ -104,8 +127,12 @@ bprs-total      | BPRS total score
 bprs-positive-4 | BPRS positive symptoms, 4 items
 moaa-s          | MOAA/S score
 rass            | RASS score
-""")
-CONSENT_KIND = _system("consent-kind", "Kinds of consent", """
+""",
+)
+CONSENT_KIND = _system(
+    "consent-kind",
+    "Kinds of consent",
+    """
 treatment       | Treatment
 privacy-sharing | Privacy and sharing
 research        | Research
@@ -114,8 +141,12 @@ recording       | Recording
 touch           | Touch
 telehealth      | Telehealth
 financial       | Financial
-""")
-ACTION_TAKEN = _system("action-taken", "Actions taken with the drug", """
+""",
+)
+ACTION_TAKEN = _system(
+    "action-taken",
+    "Actions taken with the drug",
+    """
 dose-not-changed | Dose not changed
 dose-reduced     | Dose reduced
 dose-increased   | Dose increased
@@ -123,13 +154,21 @@ drug-interrupted | Drug interrupted
 drug-withdrawn   | Drug withdrawn
 not-applicable   | Not applicable
 unknown          | Unknown
-""")
-EXPECTEDNESS = _system("expectedness", "Expectedness of adverse events", """
+""",
+)
+EXPECTEDNESS = _system(
+    "expectedness",
+    "Expectedness of adverse events",
+    """
 expected   | Expected
 unexpected | Unexpected
 unknown    | Unknown
-""")
-AESI = _system("aesi", "Adverse events of special interest", """
+""",
+)
+AESI = _system(
+    "aesi",
+    "Adverse events of special interest",
+    """
 sedation               | Sedation
 dissociation           | Dissociation
 bp-increase            | Blood pressure increase
@@ -138,31 +177,52 @@ abuse-misuse           | Abuse or misuse
 suicidality            | Suicidality
 bladder                | Bladder symptoms
 loss-of-consciousness  | Loss of consciousness
-""")
-REMS_PROGRAM = _system("rems-program", "REMS programmes", """
+""",
+)
+REMS_PROGRAM = _system(
+    "rems-program",
+    "REMS programmes",
+    """
 spravato | SPRAVATO REMS
-""")
-CONCOMITANT_CLASS = _system("concomitant-class", "Classes of concomitant medicines", """
+""",
+)
+CONCOMITANT_CLASS = _system(
+    "concomitant-class",
+    "Classes of concomitant medicines",
+    """
 benzodiazepine              | Benzodiazepine
 non-benzo-sedative-hypnotic | Non-benzodiazepine sedative-hypnotic
 opioid                      | Opioid
 psychostimulant             | Psychostimulant
 maoi                        | Monoamine oxidase inhibitor
-""")
-MAPPING_VERSION = _system("mapping-version", "Versions of the mapping", """
+""",
+)
+MAPPING_VERSION = _system(
+    "mapping-version",
+    "Versions of the mapping",
+    """
 1.0 | Mapping 1.0
-""")
-DERIVATION = _system("derivation", "How a value came about", """
+""",
+)
+DERIVATION = _system(
+    "derivation",
+    "How a value came about",
+    """
 measured         | Measured
 calculated       | Calculated
 device           | Device
 patient-reported | Patient reported
 estimated        | Estimated
-""")
-DOSING_WEIGHT_KIND = _system("dosing-weight-kind", "Kinds of dosing weight", """
+""",
+)
+DOSING_WEIGHT_KIND = _system(
+    "dosing-weight-kind",
+    "Kinds of dosing weight",
+    """
 actual   | Actual
 ideal    | Ideal
 adjusted | Adjusted
-""")
+""",
+)
 
 CODE_SYSTEMS = tuple(value for value in list(globals().values()) if isinstance(value, LocalCodeSystem))

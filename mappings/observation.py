@@ -38,7 +38,9 @@ STATUS = Table({
 })  # fmt: skip
 
 ABSENT_REASON = term(terms.ABSENT_REASON)
-REFERENCE_RANGE = Rules(Element("low", "low", quantity), Element("high", "high", quantity), Element("text", "text", string))
+REFERENCE_RANGE = Rules(
+    Element("low", "low", quantity), Element("high", "high", quantity), Element("text", "text", string)
+)
 
 
 class Code:
@@ -142,9 +144,7 @@ def _is_procedure(ref: Tree) -> bool:
 
 def shared_rules(binding: Binding, identifier_name: str, code: Code, category: Category) -> tuple[Rule, ...]:
     """The rules for the fields of :class:`~fhirbridge.records.vitals.Observed`, in the order FHIR lists them."""
-    timepoint = Term(
-        local.NOMINAL_TIMEPOINT.concepts(binding), or_concept=True
-    )
+    timepoint = Term(local.NOMINAL_TIMEPOINT.concepts(binding), or_concept=True)
     return (
         Meta(binding),
         Simple(binding, extensions.NOMINAL_TIMEPOINT, "timepoint", timepoint),

@@ -33,7 +33,14 @@ def psychotherapy(binding: Binding, record: Session, resource: Tree) -> Iterable
         "code": CODE,
         "subject": resource["subject"],
     }
-    for name in ("encounter", "performedPeriod", "performedDateTime", "occurrencePeriod", "occurrenceDateTime", "performer"):
+    for name in (
+        "encounter",
+        "performedPeriod",
+        "performedDateTime",
+        "occurrencePeriod",
+        "occurrenceDateTime",
+        "performer",
+    ):
         if name in resource:
             node[name] = resource[name]
     yield Part(ROLE, "Procedure", node["id"], node)

@@ -115,7 +115,10 @@ class SessionCode:
         node["code"] = concept.encode(record.code)
         if self.modality_of(node["code"]) != record.modality or record.billing_code is not None:
             raise Refused.at(
-                "record.code", "code", "the code does not say the modality, or hides the billing code", "leave the code out"
+                "record.code",
+                "code",
+                "the code does not say the modality, or hides the billing code",
+                "leave the code out",
             )
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
@@ -179,9 +182,7 @@ class OnBehalfOf:
 
 
 def _performer(binding: Binding) -> Rules:
-    function = Term(
-        local.PERFORMER_FUNCTION.concepts(binding), or_concept=True
-    )
+    function = Term(local.PERFORMER_FUNCTION.concepts(binding), or_concept=True)
     if binding.release.is_r5:
         when: Rule = Element("period", "period", period)
     else:
@@ -242,9 +243,7 @@ def _extensions(binding: Binding) -> tuple[Rule, ...]:
     return (
         Simple(binding, extensions.SESSION_NUMBER, "session_number"),
         Complex(binding, extensions.TREATMENT_SERIES, "series", codecs={"phase": local_term(local.TREATMENT_PHASE)}),
-        Complex(
-            binding, extensions.KETAMINE_ADMINISTRATION, "administrations", codecs=administration_codecs(binding)
-        ),
+        Complex(binding, extensions.KETAMINE_ADMINISTRATION, "administrations", codecs=administration_codecs(binding)),
         Simple(binding, extensions.MONITORING_PERIOD, "monitoring"),
         Complex(binding, extensions.DISCHARGE_READINESS, "discharge"),
         Complex(binding, extensions.REMS_SESSION, "rems", codecs={"program": local_term(local.REMS_PROGRAM)}),

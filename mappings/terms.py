@@ -84,11 +84,16 @@ kap                   | 18629005  | Administration of drug or medicament
 """))  # fmt: skip
 PSYCHOTHERAPY = Coded("75516001", "Psychotherapy")
 PSYCHIATRY_SERVICE = Coded("24642003", "Psychiatry procedure or service")
-BILLING = Vocabulary(HCPCS, rows("""
+BILLING = Vocabulary(
+    HCPCS,
+    rows("""
 G2082 | G2082 |
 G2083 | G2083 |
-"""))
-ROUTE = Vocabulary(SNOMED, rows("""
+"""),
+)
+ROUTE = Vocabulary(
+    SNOMED,
+    rows("""
 intravenous   | 47625008 | Intravenous route
 intramuscular | 78421000 | Intramuscular route
 subcutaneous  | 34206005 | Subcutaneous route
@@ -97,18 +102,27 @@ oral          | 26643006 | Oral route
 sublingual    | 37839007 | Sublingual route
 buccal        | 54471007 | Buccal route
 rectal        | 37161004 | Rectal route
-"""))
-DRUG = Vocabulary(SNOMED, rows("""
+"""),
+)
+DRUG = Vocabulary(
+    SNOMED,
+    rows("""
 ketamine               | 373464007 | Ketamine
 ketamine_hydrochloride | 31706007  | Ketamine hydrochloride
-"""))
+"""),
+)
 # Esketamine has no verified code at all: it goes as text (specification §7, §11).
 UNCODED_DRUGS = ("esketamine",)
-SECONDARY_DRUG = Vocabulary(RXNORM, rows("""
+SECONDARY_DRUG = Vocabulary(
+    RXNORM,
+    rows("""
 ketamine   | 6130    | ketamine
 esketamine | 2201623 | esketamine Nasal Spray
-"""))
-INDICATION = Vocabulary(SNOMED, rows("""
+"""),
+)
+INDICATION = Vocabulary(
+    SNOMED,
+    rows("""
 major_depression                | 370143000 | Major depressive disorder
 major_depression_single_episode | 36923009  | Major depression, single episode
 major_depression_recurrent      | 66344007  | Recurrent major depression
@@ -121,15 +135,21 @@ bipolar_depression              | 49468007  | Depressed bipolar I disorder
 chronic_pain                    | 82423001  | Chronic pain
 chronic_pain_syndrome           | 373621006 | Chronic pain syndrome
 suicidal_thoughts               | 6471006   | Suicidal thoughts
-"""))
-SESSION_OUTCOME = Vocabulary(SNOMED, rows("""
+"""),
+)
+SESSION_OUTCOME = Vocabulary(
+    SNOMED,
+    rows("""
 successful           | 385669000 | Successful
 partially_successful | 385670004 | Partially successful
 unsuccessful         | 385671000 | Unsuccessful
-"""))
+"""),
+)
 
 # ------------------------------------------------------------------------------------- observations
-VITAL = Vocabulary(LOINC, rows("""
+VITAL = Vocabulary(
+    LOINC,
+    rows("""
 blood_pressure          | 85354-9 | Blood pressure panel with all children optional
 systolic                | 8480-6  | Systolic blood pressure
 diastolic               | 8462-4  | Diastolic blood pressure
@@ -149,7 +169,8 @@ bmi                     | 39156-5 | Body mass index (BMI) [Ratio]
 heart_rhythm            | 8884-9  | Heart rate rhythm
 level_of_consciousness  | 80288-4 | Level of consciousness
 level_of_responsiveness | 67775-7 | Level of responsiveness
-"""))
+"""),
+)
 # The profile the specification applies by code (trap T8); the other signs have none.
 VITAL_PROFILE: Mapping[str, str] = {
     "blood_pressure": "bp",
@@ -161,14 +182,19 @@ VITAL_PROFILE: Mapping[str, str] = {
     "height": "bodyheight",
     "bmi": "bmi",
 }
-OBSERVATION_CATEGORY = Vocabulary(f"{HL7}/observation-category", rows("""
+OBSERVATION_CATEGORY = Vocabulary(
+    f"{HL7}/observation-category",
+    rows("""
 vital_signs | vital-signs | Vital Signs
 survey      | survey      | Survey
 exam        | exam        | Exam
 procedure   | procedure   | Procedure
 therapy     | therapy     | Therapy
-"""))
-ABSENT_REASON = Vocabulary(f"{HL7}/data-absent-reason", rows("""
+"""),
+)
+ABSENT_REASON = Vocabulary(
+    f"{HL7}/data-absent-reason",
+    rows("""
 unknown        | unknown        | Unknown
 asked_unknown  | asked-unknown  | Asked But Unknown
 temp_unknown   | temp-unknown   | Temporarily Unknown
@@ -181,32 +207,45 @@ as_text        | as-text        | As Text
 error          | error          | Error
 not_performed  | not-performed  | Not Performed
 not_permitted  | not-permitted  | Not Permitted
-"""))
-INTERPRETATION = Vocabulary(f"{HL7}/v3-ObservationInterpretation", rows("""
+"""),
+)
+INTERPRETATION = Vocabulary(
+    f"{HL7}/v3-ObservationInterpretation",
+    rows("""
 normal          | N  | Normal
 high            | H  | High
 low             | L  | Low
 critically_high | HH | Critical high
 critically_low  | LL | Critical low
 abnormal        | A  | Abnormal
-"""))
-POSITION = Vocabulary(SNOMED, rows("""
+"""),
+)
+POSITION = Vocabulary(
+    SNOMED,
+    rows("""
 sitting   | 33586001  | Sitting position
 supine    | 40199007  | Supine body position
 recumbent | 102538003 | Recumbent body position
 standing  | 10904000  | Orthostatic body position
-"""))
-SCALE_LOINC = Vocabulary(LOINC, rows("""
+"""),
+)
+SCALE_LOINC = Vocabulary(
+    LOINC,
+    rows("""
 phq9           | 44261-6 | Patient Health Questionnaire 9 item (PHQ-9) total score [Reported]
 phq2           | 55758-7 | Patient Health Questionnaire 2 item (PHQ-2) total score [Reported]
 gad7           | 70274-6 | Generalized anxiety disorder 7 item (GAD-7) total score [Reported.PHQ]
 cssrs_ideation | 93293-9 | Most severe suicidal ideation 1 month
 cssrs_risk     | 93374-7 | Suicide risk level
 pain_nrs       | 72514-3 | Pain severity - 0-10 verbal numeric rating [Score] - Reported
-"""))
-SECONDARY_SCALE = Vocabulary(LOINC, rows("""
+"""),
+)
+SECONDARY_SCALE = Vocabulary(
+    LOINC,
+    rows("""
 pcl5 | 101698-9 | PTSD PCL-5 score [PCL-5]
-"""))
+"""),
+)
 SCALE_NAME: Mapping[str, str] = {
     "phq9": "PHQ-9",
     "phq2": "PHQ-2",
@@ -235,14 +274,19 @@ SCALE_LOCAL: Mapping[str, str] = {
     "moaas": "moaa_s",
     "rass": "rass",
 }
-SCALE_PANEL = Vocabulary(LOINC, rows("""
+SCALE_PANEL = Vocabulary(
+    LOINC,
+    rows("""
 phq9           | 44249-1 | PHQ-9 quick depression assessment panel [Reported.PHQ]
 phq2           | 55757-9 | Patient Health Questionnaire 2 item (PHQ-2) [Reported]
 gad7           | 69737-5 | Generalized anxiety disorder 7 item (GAD-7)
 cssrs_ideation | 93373-9 | Columbia - suicide severity rating scale screener - recent [C-SSRS]
-"""))
+"""),
+)
 # Items by their id in the record; the wording of the questions stays out (specification §11, licences).
-SCALE_ITEM = Vocabulary(LOINC, rows("""
+SCALE_ITEM = Vocabulary(
+    LOINC,
+    rows("""
 phq9-1          | 44250-9 | Little interest or pleasure in doing things in last 2 weeks
 phq9-2          | 44255-8 | Feeling down, depressed, or hopeless in last 2 weeks
 phq9-3          | 44259-0 | Trouble falling or staying asleep, or sleeping too much in last 2 weeks [Reported.PHQ]
@@ -262,62 +306,86 @@ gad7-6          | 69689-8 | Becoming easily annoyed or irritable
 gad7-7          | 69736-7 | Feeling afraid as if something awful might happen
 cssrs-1         | 93246-7 |
 cssrs-2         | 93247-5 |
-"""))
+"""),
+)
 
 # -------------------------------------------------------------------------------------------- labels
 CONFIDENTIALITY = f"{HL7}/v3-Confidentiality"
 ACT_CODE = f"{HL7}/v3-ActCode"
 RESTRICTED = Coded("R", "restricted")
 PSYCHIATRY = Coded("PSY", "psychiatry disorder information sensitivity")
-SENSITIVITY = Vocabulary(ACT_CODE, rows("""
+SENSITIVITY = Vocabulary(
+    ACT_CODE,
+    rows("""
 psychotherapy_notes | PSYTHPN | psychotherapy note information sensitivity
 mental_health       | MH      | mental health information sensitivity
 behavioral_health   | BH      | behavioral health information sensitivity
 substance_use       | SUD     | substance use disorder information sensitivity
 substance_abuse     | ETH     | substance abuse information sensitivity
-"""))
-CONFIDENTIALITY_LABEL = Vocabulary(CONFIDENTIALITY, rows("""
+"""),
+)
+CONFIDENTIALITY_LABEL = Vocabulary(
+    CONFIDENTIALITY,
+    rows("""
 normal          | N | normal
 restricted      | R | restricted
 very_restricted | V | very restricted
 moderate        | M | moderate
 low             | L | low
 unrestricted    | U | unrestricted
-"""))
+"""),
+)
 
 # ------------------------------------------------------------------------------------------ consents
-CONSENT_SCOPE = Vocabulary(f"{HL7}/consentscope", rows("""
+CONSENT_SCOPE = Vocabulary(
+    f"{HL7}/consentscope",
+    rows("""
 treatment       | treatment       | Treatment
 patient_privacy | patient-privacy | Privacy Consent
 research        | research        | Research
-"""))
+"""),
+)
 PATIENT_CONSENT = Coded("59284-0", "Patient Consent")
-CONSENT_CATEGORY = Vocabulary(f"{HL7}/consentcategorycodes", rows("""
+CONSENT_CATEGORY = Vocabulary(
+    f"{HL7}/consentcategorycodes",
+    rows("""
 notice_of_privacy_practices | npp      | Notice of Privacy Practices
 research                    | research | Research Information Access
 deidentified_data           | rsdid    | De-identified Information Access
 reidentifiable_data         | rsreid   | Re-identifiable Information Access
 emergency_only              | emrgonly |
-"""))
-CONSENT_CATEGORY_LOINC = Vocabulary(LOINC, rows("""
+"""),
+)
+CONSENT_CATEGORY_LOINC = Vocabulary(
+    LOINC,
+    rows("""
 privacy_acknowledgement | 57016-8 | Privacy policy acknowledgement Document
 release_of_information  | 64292-6 | Release of information consent
-"""))
-LEGAL_BASIS = Vocabulary(f"{HL7}/consentpolicycodes", rows("""
+"""),
+)
+LEGAL_BASIS = Vocabulary(
+    f"{HL7}/consentpolicycodes",
+    rows("""
 common_rule         | cric               | Common Rule Informed Consent
 hipaa_authorization | hipaa-auth         | HIPAA Authorization
 hipaa_notice        | hipaa-npp          | HIPAA Notice of Privacy Practices
 hipaa_research      | hipaa-research     | HIPAA Research Authorization
 hipaa_restrictions  | hipaa-restrictions | HIPAA Restrictions
-"""))
-CONSENT_ACTION = Vocabulary(f"{HL7}/consentaction", rows("""
+"""),
+)
+CONSENT_ACTION = Vocabulary(
+    f"{HL7}/consentaction",
+    rows("""
 collect  | collect  | Collect
 access   | access   | Access
 use      | use      | Use
 disclose | disclose | Disclose
 correct  | correct  | Access and Correct
-"""))
-PURPOSE = Vocabulary(f"{HL7}/v3-ActReason", rows("""
+"""),
+)
+PURPOSE = Vocabulary(
+    f"{HL7}/v3-ActReason",
+    rows("""
 treatment            | TREAT    | treatment
 emergency_treatment  | ETREAT   | Emergency Treatment
 payment              | HPAYMT   | healthcare payment
@@ -330,17 +398,23 @@ public_health        | PUBHLTH  | public health
 patient_request      | PATRQT   | patient requested
 coordination_of_care | COC      | coordination of care
 break_the_glass      | BTG      | break the glass
-"""))
+"""),
+)
 PARTICIPATION = f"{HL7}/v3-ParticipationType"
-ACTOR_ROLE = Vocabulary(PARTICIPATION, rows("""
+ACTOR_ROLE = Vocabulary(
+    PARTICIPATION,
+    rows("""
 recipient         | IRCP | information recipient
 primary_recipient | PRCP | primary information recipient
 custodian         | CST  | custodian
-"""))
+"""),
+)
 OPT_IN, OPT_OUT = Coded("OPTIN", "opt-in"), Coded("OPTOUT", "op-out")
 
 # ------------------------------------------------------------------------------------ adverse events
-EVENT = Vocabulary(SNOMED, rows("""
+EVENT = Vocabulary(
+    SNOMED,
+    rows("""
 nausea                    | 422587007 | Nausea
 vomiting                  | 422400008 | Vomiting
 dizziness                 | 404640003 | Dizziness
@@ -400,45 +474,66 @@ ketamine_anxiety_disorder | 724723002 | Anxiety disorder caused by ketamine
 fall                      | 1912002   | Fall
 suicidal_thoughts         | 6471006   | Suicidal thoughts
 dissociation              | 79499004  | Depersonalization
-"""))
-SEVERITY = Vocabulary(f"{HL7}/adverse-event-severity", rows("""
+"""),
+)
+SEVERITY = Vocabulary(
+    f"{HL7}/adverse-event-severity",
+    rows("""
 mild     | mild     | Mild
 moderate | moderate | Moderate
 severe   | severe   | Severe
-"""))
-OUTCOME_R4 = Vocabulary(f"{HL7}/adverse-event-outcome", rows("""
+"""),
+)
+OUTCOME_R4 = Vocabulary(
+    f"{HL7}/adverse-event-outcome",
+    rows("""
 resolved               | resolved              | Resolved
 recovering             | recovering            | Recovering
 ongoing                | ongoing               | Ongoing
 resolved_with_sequelae | resolvedWithSequelae  | Resolved with Sequelae
 fatal                  | fatal                 | Fatal
 unknown                | unknown               | Unknown
-"""))
-OUTCOME_NCIT = Vocabulary(NCIT, rows("""
+"""),
+)
+OUTCOME_NCIT = Vocabulary(
+    NCIT,
+    rows("""
 resolved               | C49498 | Recovered/Resolved
 recovering             | C49496 | Recovering/Resolving
 ongoing                | C49494 | Not recovering/not resolved
 resolved_with_sequelae | C49495 | Recovered/Resolved with sequelae
 fatal                  | C48275 | Fatal
-"""))
+"""),
+)
 # THO spells these in lower case, the R4 core's own code systems do not (trap T5).
-SERIOUSNESS = Vocabulary(f"{HL7}/adverse-event-seriousness", rows("""
+SERIOUSNESS = Vocabulary(
+    f"{HL7}/adverse-event-seriousness",
+    rows("""
 serious     | serious     | Serious
 non_serious | non-serious | Non-serious
-"""))
-SERIOUSNESS_R4_CORE = Vocabulary(f"{HL7}/adverse-event-seriousness", rows("""
+"""),
+)
+SERIOUSNESS_R4_CORE = Vocabulary(
+    f"{HL7}/adverse-event-seriousness",
+    rows("""
 serious     | Serious     | Serious
 non_serious | Non-serious | Non-serious
-"""))
-SERIOUSNESS_REASON_R4_CORE = Vocabulary(f"{HL7}/adverse-event-seriousness", rows("""
+"""),
+)
+SERIOUSNESS_REASON_R4_CORE = Vocabulary(
+    f"{HL7}/adverse-event-seriousness",
+    rows("""
 death                 | SeriousResultsInDeath            | Results in death
 life_threatening      | SeriousIsLifeThreatening         | Is Life-threatening
 hospitalization       | SeriousResultsInHospitalization  | Requires or prolongs inpatient hospitalization
 disability            | SeriousResultsInDisability       | Results in persistent or significant disability/incapacity
 birth_defect          | SeriousIsBirthDefect             | Is a congenital anomaly/birth defect
 intervention_required | SeriousRequiresPreventImpairment | Requires intervention to prevent permanent impairment
-"""))
-SERIOUSNESS_CRITERION = Vocabulary(NCIT, rows("""
+"""),
+)
+SERIOUSNESS_CRITERION = Vocabulary(
+    NCIT,
+    rows("""
 death                 | C48275  | Results In Death
 life_threatening      | C84266  | Is Life Threatening
 hospitalization       | C83052  | Requires Inpatient Hospitalization
@@ -446,55 +541,79 @@ disability            | C11338  | Results In Persistent Or Significant Disabilit
 birth_defect          | C83117  | Congenital Anomaly or Birth Defect
 other_important       | C82521  | Other Medically Important Condition
 intervention_required | C201939 | Required Intervention to Prevent Permanent Impairment/damage
-"""))
-GRADE = Vocabulary(NCIT, rows("""
+"""),
+)
+GRADE = Vocabulary(
+    NCIT,
+    rows("""
 1 | C41338 | Grade 1 Mild Adverse Event
 2 | C41339 | Grade 2 Moderate Adverse Event
 3 | C41340 | Grade 3 Severe Adverse Event
 4 | C41337 | Grade 4 Life Threatening or Disabling Adverse Event
 5 | C48275 | Grade 5
-"""))
-CAUSALITY = Vocabulary(f"{HL7}/adverse-event-causality-assess", rows("""
+"""),
+)
+CAUSALITY = Vocabulary(
+    f"{HL7}/adverse-event-causality-assess",
+    rows("""
 certain      | certain                     | Certain
 probable     | probably-likely             | Probably/Likely
 possible     | possible                    | Possible
 unlikely     | unlikely                    | Unlikely
 conditional  | conditional-classified      | Conditional/Classified
 unassessable | unassessable-unclassifiable | Unassessable/Unclassifiable
-"""))
-CAUSALITY_R4_CORE = Vocabulary(f"{HL7}/adverse-event-causality-assess", rows("""
+"""),
+)
+CAUSALITY_R4_CORE = Vocabulary(
+    f"{HL7}/adverse-event-causality-assess",
+    rows("""
 certain      | Certain                     | Certain
 probable     | Probably-Likely             | Probably/Likely
 possible     | Possible                    | Possible
 unlikely     | Unlikely                    | Unlikely
 conditional  | Conditional-Classified      | Conditional/Classified
 unassessable | Unassessable-Unclassifiable | Unassessable/Unclassifiable
-"""))
-RELATEDNESS = Vocabulary(NCIT, rows("""
+"""),
+)
+RELATEDNESS = Vocabulary(
+    NCIT,
+    rows("""
 not_related      | C53256 | Not Related
 unlikely_related | C53257 | Unlikely Related
 possibly_related | C53258 | Possibly Related
 related          | C53260 | Related
-"""))
-CAUSALITY_METHOD = Vocabulary(f"{HL7}/adverse-event-causality-method", rows("""
+"""),
+)
+CAUSALITY_METHOD = Vocabulary(
+    f"{HL7}/adverse-event-causality-method",
+    rows("""
 probability_scale | probability-scale | Probability Scale
 bayesian          | bayesian          | Bayesian
 checklist         | checklist         | Checklist
-"""))
-CAUSALITY_METHOD_R4_CORE = Vocabulary(f"{HL7}/adverse-event-causality-method", rows("""
+"""),
+)
+CAUSALITY_METHOD_R4_CORE = Vocabulary(
+    f"{HL7}/adverse-event-causality-method",
+    rows("""
 probability_scale | ProbabilityScale | Probability Scale
 bayesian          | Bayesian         | Bayesian
 checklist         | Checklist        | Checklist
-"""))
-MISHAP = Vocabulary(f"{HL7}/adverse-event-category", rows("""
+"""),
+)
+MISHAP = Vocabulary(
+    f"{HL7}/adverse-event-category",
+    rows("""
 medication_mishap  | medication-mishap           | Medication Mishap
 procedure_mishap   | procedure-mishap            | Procedure Mishap
 wrong_patient      | wrong-patient               | Wrong Patient
 clinical_research  | clinical-research           | Clinical Research
 device             | device                      | Device
 unsafe_environment | unsafe-physical-environment | Unsafe Physical Environment
-"""))
-MISHAP_R4_CORE = Vocabulary(f"{HL7}/adverse-event-category", rows("""
+"""),
+)
+MISHAP_R4_CORE = Vocabulary(
+    f"{HL7}/adverse-event-category",
+    rows("""
 product_problem                   | product-problem                   | Product Problem
 product_quality                   | product-quality                   | Product Quality
 product_use_error                 | product-use-error                 | Product Use Error
@@ -507,10 +626,14 @@ wrong_time                        | wrong-time                        | Wrong Ti
 expired_drug                      | expired-drug                      | Expired Drug
 incorrect_prescribing_information | incorrect-prescribing-information | Incorrect Prescribing Information
 device_use_error                  | medical-device-use-error          | Medical Device Use Error
-"""))
-PARTICIPANT_FUNCTION = Vocabulary(PARTICIPATION, rows("""
+"""),
+)
+PARTICIPANT_FUNCTION = Vocabulary(
+    PARTICIPATION,
+    rows("""
 informant | INF | informant
 witness   | WIT | witness
 author    | AUT | author (originator)
-"""))
+"""),
+)
 ACTION_WITHDRAWN_NCIT = Coded("C49502", "DRUG WITHDRAWN")

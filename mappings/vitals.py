@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Iterable
-from typing import Any
 
 from fhirbridge.binding import Binding
-from fhirbridge.codec.element import Element, Elements, Extensions, Rules, by_url
+from fhirbridge.codec.element import Elements, Extensions, Rules, by_url
 from fhirbridge.codec.extension import Simple
-from fhirbridge.codec.leaf import Table, Term, a_list, an_object, at, coding_node, concept, concept_node, keys_of, quantity, quantity_node
+from fhirbridge.codec.leaf import (
+    Table,
+    Term,
+    a_list,
+    an_object,
+    at,
+    concept,
+    concept_node,
+    keys_of,
+    quantity,
+    quantity_node,
+)
 from fhirbridge.errors import Fault, Refused
-from fhirbridge.fhir.json import Json, Tree
+from fhirbridge.fhir.json import Tree
 from fhirbridge.mapping import BoundMapping, Kind, Part
 from fhirbridge.records import Amount, Decimal, Measurement, VitalSign
 from fhirbridge.records.vitals import BP_PARTS, FINDINGS, Oxygen
@@ -41,14 +51,18 @@ def converted(value: Decimal, unit: str) -> tuple[Decimal, str]:
 
 
 class Number:
-    """One number with its unit ⇄ ``valueQuantity``, with the value as recorded in an extension where it was converted."""
+    """One number with its unit ⇄ ``valueQuantity``, with the value as recorded in an extension where it was
+    converted.
+    """
 
     carries = tuple(f"valueQuantity.{name}" for name in _QUANTITY)
 
     def __init__(self, binding: Binding) -> None:
         self.url = extensions.ORIGINAL_QUANTITY.written_url(binding)
         self._urls = (extensions.ORIGINAL_QUANTITY.written_url(binding),)
-        self.extension_carries = tuple(f"extension({url}).valueQuantity.{name}" for url in self._urls for name in _QUANTITY)
+        self.extension_carries = tuple(
+            f"extension({url}).valueQuantity.{name}" for url in self._urls for name in _QUANTITY
+        )
 
     def write(self, value: Decimal, unit: str, comparator: str | None, node: Tree, found: list[Tree]) -> None:
         """Write the number into ``node`` and, where it was converted, the original into ``found``."""
@@ -81,7 +95,9 @@ class Numbers:
     def __init__(self, binding: Binding) -> None:
         self._number = Number(binding)
         self._derivation = Simple(binding, extensions.DERIVATION, "derivation", Table(local.DERIVATION.codes()))
-        self._codes = {name: concept_node([(terms.LOINC, *terms.VITAL.table[name])]) for name in (*BP_PARTS, "fio2", "o2_flow")}
+        self._codes = {
+            name: concept_node([(terms.LOINC, *terms.VITAL.table[name])]) for name in (*BP_PARTS, "fio2", "o2_flow")
+        }
         self._names = {terms.VITAL.key(name): name for name in self._codes}
         self._flow_component = binding.overlay.us_core_o2_flow_component and not binding.release.is_r5
         number = self._number
@@ -103,7 +119,8 @@ class Numbers:
             components = [self._component(reading) for reading in record.readings]
         else:
             reading = record.readings[0]
-            assert reading.value is not None and reading.unit is not None
+            assert reading.value is not None
+            assert reading.unit is not None
             self._number.write(reading.value, reading.unit, reading.comparator, node, extensions)
         if record.oxygen is not None:
             components += self._oxygen_components(record.oxygen)

@@ -1,7 +1,8 @@
 """Rules: which field of a record is which element of a resource, both ways.
 
 A rule has ``fields`` (the record fields it serves), ``carries`` (the element paths it keeps whole) and two directions:
-``write(record, node, extensions)`` puts elements into ``node``, ``read(node, values)`` puts field values into ``values``.
+``write(record, node, extensions)`` puts elements into ``node``, ``read(node, values)`` puts field values into
+``values``.
 A :class:`Rules` value is a codec for the object that its rules describe together.
 """
 
@@ -319,7 +320,9 @@ class One:
 
     def take(self, name: str, items: Sequence[tuple[int, Json]], values: Tree) -> None:
         if len(items) > 1:
-            raise Refused.at("resource.too_many", f"{name}[{items[1][0]}]", "the record holds one, the resource has more")
+            raise Refused.at(
+                "resource.too_many", f"{name}[{items[1][0]}]", "the record holds one, the resource has more"
+            )
         values[self.field] = at(f"{name}[{items[0][0]}]", self.codec.decode, items[0][1])
 
 
@@ -352,7 +355,8 @@ def has_member(*names: str) -> Callable[[Json], bool]:
 class Status:
     """A status ⇄ its element and, where the clinic's word is finer than FHIR's code, an extension with the word.
 
-    ``codes`` maps every word; ``plain`` are the words that the code alone means. Written finer words that contradict the
+    ``codes`` maps every word; ``plain`` are the words that the code alone means. Written finer words that contradict
+    the
     code are refused when read.
     """
 

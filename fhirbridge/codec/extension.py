@@ -45,7 +45,8 @@ class PartDefinition:
 class Definition:
     """An extension: where it may stand, what it holds, and how often.
 
-    ``types`` has one entry for a simple extension, several where the value may be one of several types; ``parts`` is for
+    ``types`` has one entry for a simple extension, several where the value may be one of several types; ``parts`` is
+    for
     a complex one. ``url`` is set for extensions that others published.
     """
 
@@ -88,7 +89,13 @@ class Simple:
     """
 
     def __init__(
-        self, binding: Binding, definition: Definition, field: str, codec: Codec | None = None, *, aliases: tuple[str, ...] = ()
+        self,
+        binding: Binding,
+        definition: Definition,
+        field: str,
+        codec: Codec | None = None,
+        *,
+        aliases: tuple[str, ...] = (),
     ) -> None:
         (type_,) = definition.types
         self.definition = definition
@@ -125,7 +132,8 @@ class Simple:
 class Complex:
     """A nested model ⇄ an extension with named parts; a tuple of models ⇄ as many extensions.
 
-    A part belongs to the field of the same name in snake case, unless ``fields`` says otherwise; ``codecs`` replaces the
+    A part belongs to the field of the same name in snake case, unless ``fields`` says otherwise; ``codecs`` replaces
+    the
     codec that follows from a part's type.
     """
 

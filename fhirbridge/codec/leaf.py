@@ -1,7 +1,8 @@
 """Leaf codecs: one value of a record, one JSON node of a resource.
 
 ``encode`` takes what the record holds and gives a node; ``decode`` takes a node and gives what ``records.parse`` takes.
-A node that does not fit raises :class:`~fhirbridge.errors.Refused` with a path relative to the node. Nodes given out may
+A node that does not fit raises :class:`~fhirbridge.errors.Refused` with a path relative to the node. Nodes given out
+may
 be shared between resources: nobody changes them in place. ``carries`` lists the elements below the node that the value
 keeps whole (``""`` for the node itself); anything else found there is residue.
 """
@@ -211,7 +212,9 @@ class Term:
         self.or_concept = or_concept
         self.carries = ConceptCodec.carries if or_concept else ()
         self._words = {(key): word for word, node in self.nodes.items() for key in keys_of(node)[:1]}
-        self._words.update({key: word for word, node in self.nodes.items() for key in keys_of(node) if key not in self._words})
+        self._words.update(
+            {key: word for word, node in self.nodes.items() for key in keys_of(node) if key not in self._words}
+        )
         self._words.update(aliases or {})
 
     def word_of(self, node: Json) -> str | None:

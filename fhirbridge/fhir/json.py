@@ -26,7 +26,9 @@ _LARGEST_INT = 2**63 - 1
 
 
 def parse(data: bytes) -> Json:
-    """Read one JSON text. Raises :class:`JsonError`: broken text, NaN, a repeated member, a lone surrogate, 200 levels."""
+    """Read one JSON text. Raises :class:`JsonError`: broken text, NaN, a repeated member, a lone surrogate, 200
+    levels.
+    """
     try:
         if _NEGATIVE_ZERO.search(data):
             return _parse_keeping_negative_zero(data)

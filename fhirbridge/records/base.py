@@ -25,7 +25,14 @@ REQUIRED: Any = ...
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict(), Field(ge=1, le=2_147_483_647)]
 # FHIR strings may not be empty nor blank, and control characters other than tab and line ends are not allowed.
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*[^\s\x00-\x1f][^\x00-\x08\x0b\x0c\x0e-\x1f]*$")]
+Text = Annotated[
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=1_000_000,
+        pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*[^\s\x00-\x1f][^\x00-\x08\x0b\x0c\x0e-\x1f]*$",
+    ),
+]
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^\S+$")]
 # A FHIR code: no outer and no double white space; letters and digits beyond that are the code system's affair.
 Code = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\s]+( [^\s]+)*$")]
@@ -189,9 +196,7 @@ class Record(Model):
     additional_identifiers: tuple[Identifier, ...] = about(
         "Names others gave it", example=[{"system": "https://lab.example/ids", "value": "9"}], default=()
     )
-    encounter: Ref | None = about(
-        "Visit it belongs to", example={"type": "Encounter", "identifier": {"value": "E-55"}}
-    )
+    encounter: Ref | None = about("Visit it belongs to", example={"type": "Encounter", "identifier": {"value": "E-55"}})
     sensitivity: tuple[Sensitivity, ...] = about(
         "Special protection beyond psychiatry", example=["substance_use"], default=()
     )

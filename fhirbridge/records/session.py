@@ -56,9 +56,7 @@ AdministrationStatus = Literal[
     "in_progress", "not_done", "on_hold", "completed", "entered_in_error", "stopped", "unknown"
 ]
 Drug = Literal["ketamine", "ketamine_hydrochloride", "esketamine"]
-Route = Literal[
-    "intravenous", "intramuscular", "subcutaneous", "intranasal", "oral", "sublingual", "buccal", "rectal"
-]
+Route = Literal["intravenous", "intramuscular", "subcutaneous", "intranasal", "oral", "sublingual", "buccal", "rectal"]
 Indication = Literal[
     "major_depression",
     "major_depression_single_episode",
@@ -83,13 +81,16 @@ class Administration(Model):
     """One drug given once, at one rate: a change of the pump rate makes another (specification §3.1.1)."""
 
     identifier: Identifier | None = about(
-        "Identifier of this administration", example={"system": "https://clinic.example/sid/administration", "value": "1"}
+        "Identifier of this administration",
+        example={"system": "https://clinic.example/sid/administration", "value": "1"},
     )
     medication: Drug | Concept = about("Drug given", example="ketamine", default=REQUIRED)
     route: Route | Concept | None = about("Route", example="intravenous")
     dose: Amount | None = about("Dose given", example={"value": 35, "unit": "mg"}, unit="mg")
     dose_per_weight: Amount | None = about("Dose by weight", example={"value": 0.5, "unit": "mg/kg"}, unit="mg/kg")
-    dosing_weight: Amount | None = about("Weight it was calculated with", example={"value": 70, "unit": "kg"}, unit="kg")
+    dosing_weight: Amount | None = about(
+        "Weight it was calculated with", example={"value": 70, "unit": "kg"}, unit="kg"
+    )
     dosing_weight_kind: Literal["actual", "ideal", "adjusted"] | None = about("Kind of that weight", example="actual")
     rate: Amount | None = about(
         "Rate of the infusion", example={"value": 0.875, "unit": "mg/min"}, unit="mg/min, mg/h, mg/kg/h or ug/kg/min"
@@ -186,7 +187,9 @@ class RemsSession(_NotEmpty):
     program: Literal["spravato"] | Concept | None = about("Programme", example="spravato")
     enrolled: Flag | None = about("Whether the patient is enrolled", example=True)
     first_treatment: Flag | None = about("Whether this is the first treatment", example=False)
-    enrollment_id: Identifier | None = about("Enrolment", example={"system": "https://clinic.example/rems", "value": "1"})
+    enrollment_id: Identifier | None = about(
+        "Enrolment", example={"system": "https://clinic.example/rems", "value": "1"}
+    )
     form_submitted_at: DateTime | None = about("When the form was sent", example="2026-11-21T09:00:00-05:00")
     form_id: Identifier | None = about("The form", example={"system": "https://clinic.example/forms", "value": "7"})
 
@@ -230,9 +233,7 @@ class Session(Record):
     )
     status: SessionStatus = about("Where the session stands", example="completed", default=REQUIRED)
     status_reason: Concept | None = about("Why it was stopped or not done", example={"text": "patient refused"})
-    started_at: DateTime = about(
-        "Start of the visit", example="2026-11-20T10:00:00-05:00", default=REQUIRED
-    )
+    started_at: DateTime = about("Start of the visit", example="2026-11-20T10:00:00-05:00", default=REQUIRED)
     ended_at: DateTime | None = about("End of the visit, observation included", example="2026-11-20T12:05:00-05:00")
     monitoring: Period | None = about(
         "From the first device on to the end of monitoring (REMS: at least 120 minutes)",

@@ -1,6 +1,7 @@
 """Checked text: numbers, dates and times that keep the characters they were written with.
 
-``0.50`` is not ``0.5`` in FHIR, ``2026-11`` is not ``2026-11-01``, and an offset of ``-05:00`` says where the clinic was
+``0.50`` is not ``0.5`` in FHIR, ``2026-11`` is not ``2026-11-01``, and an offset of ``-05:00`` says where the clinic
+was
 (trap T16). ``Decimal ==`` and ``datetime`` forget all of that, so a record holds the text and converts on request.
 """
 
@@ -101,7 +102,8 @@ _DAY = (
 )
 _PARTIAL = rf"(?!0000)[0-9]{{4}}(?:-(?:0[1-9]|1[0-2]))?|{_DAY}"
 # Seconds may be 60 (a leap second, kept by servers); 24:00 is not a FHIR time.
-_CLOCK = r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]{1,9})?(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)"
+_OFFSET = r"(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)"
+_CLOCK = rf"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]{{1,9}})?{_OFFSET}"
 
 
 class _Moment(str):

@@ -83,7 +83,9 @@ class Measurement(Model):
     """One number of a vital sign, or the reason why there is none."""
 
     name: Literal["systolic", "diastolic", "mean", "value"] = about(
-        "Which number: systolic, diastolic or mean of a blood pressure, else value", example="systolic", default=REQUIRED
+        "Which number: systolic, diastolic or mean of a blood pressure, else value",
+        example="systolic",
+        default=REQUIRED,
     )
     value: Decimal | None = about("Number, digits kept as written", example=138)
     unit: Code | None = about("UCUM code of the unit", example="mm[Hg]")
@@ -162,7 +164,9 @@ class Observed(Record):
     derived_from: tuple[Ref, ...] = about(
         "What it was calculated from", example=[{"type": "Observation", "identifier": {"value": "V-9"}}], default=()
     )
-    interpretation: tuple[Interpretation | Concept, ...] = about("Assessment of the value", example=["high"], default=())
+    interpretation: tuple[Interpretation | Concept, ...] = about(
+        "Assessment of the value", example=["high"], default=()
+    )
     reference_ranges: tuple[ReferenceRange, ...] = about("What is normal", example=[{"text": "90 to 140"}], default=())
     categories: tuple[Concept, ...] = about("Categories others gave", example=[{"text": "triage"}], default=())
     code: Concept | None = about(
@@ -220,7 +224,8 @@ class VitalSign(Observed):
         if self.sign == "blood_pressure":
             if names[:2] != ["systolic", "diastolic"]:
                 raise PydanticCustomError(
-                    "readings", "a blood pressure has a systolic and a diastolic number, or the reason why one is absent"
+                    "readings",
+                    "a blood pressure has a systolic and a diastolic number, or the reason why one is absent",
                 )
         elif any(reading.absent_reason is not None or reading.derivation is not None for reading in self.readings):
             raise PydanticCustomError("readings", "absent_reason and derivation belong to the vital sign itself here")

@@ -33,7 +33,9 @@ def said(mappings: Mappings, body: bytes, *, quick: bool) -> Any:
 @plain_bindings
 @given(data=st.data())
 def test_a_learned_layout_is_read_as_the_plain_way_reads_it(case: Case, binding: str, data: st.DataObject) -> None:
-    """After a layout was learned, the same body and bodies with other values in it mean what they mean the plain way."""
+    """After a layout was learned, the same body and bodies with other values in it mean what they mean the plain
+    way.
+    """
     mappings, oracle = Mappings(BINDINGS[binding], KINDS), Mappings(BINDINGS[binding], KINDS)
     try:
         body = dump(mappings.to_fhir(parse_record(case.kind.record, data.draw(case.trees))).parts[0].resource)
@@ -43,7 +45,9 @@ def test_a_learned_layout_is_read_as_the_plain_way_reads_it(case: Case, binding:
     assert said(mappings, body, quick=True) == said(oracle, body, quick=False)
     values = [match.span() for match in _VALUES.finditer(body)]
     texts = [body[start:end] for start, end in values]
-    other = st.sampled_from([*texts, b"2026-11-20T10:41:00-05:00", b"2026-11", b"7", b"0.50", b"1e2", b"-0", b"X", b"\x01"])
+    other = st.sampled_from(
+        [*texts, b"2026-11-20T10:41:00-05:00", b"2026-11", b"7", b"0.50", b"1e2", b"-0", b"X", b"\x01"]
+    )
     for _ in range(6):
         start, end = data.draw(st.sampled_from(values))
         changed = body[:start] + data.draw(other) + body[end:]

@@ -40,7 +40,9 @@ FOREIGN_CODING = {"system": "https://elsewhere.example/codes", "code": "X-1", "d
 
 @st.composite
 def with_foreign_content(draw: st.DrawFn, tree: Tree) -> Tree:
-    """A resource to which another system added what FHIR allows anywhere: extensions, codings, ids, unknown elements."""
+    """A resource to which another system added what FHIR allows anywhere: extensions, codings, ids, unknown
+    elements.
+    """
     result: Tree = copied(tree)
     for _ in range(draw(st.integers(1, 4))):
         objects = [path for path, node in places(result) if isinstance(node, dict)]

@@ -50,9 +50,7 @@ SESSION: Tree = {
     "performers": [{"actor": DOCTOR, "function": "supervising"}],
     "outcome": "successful",
     "discharge": {"ready": True, "assessed_at": "2026-11-20T12:00:00-05:00", "escort_present": True},
-    "complications": [
-        {"codings": [{"system": "http://snomed.info/sct", "code": "422587007", "display": "Nausea"}]}
-    ],
+    "complications": [{"codings": [{"system": "http://snomed.info/sct", "code": "422587007", "display": "Nausea"}]}],
     "notes": [{"text": "Tolerated well."}],
 }
 

@@ -31,7 +31,9 @@ def with_numbers(tree: Any) -> Any:
     """Numbers that have to keep their text are written as text in the example records."""
     if isinstance(tree, dict):
         return {
-            name: Decimal(member) if name == "value" and "unit" in tree and isinstance(member, str) else with_numbers(member)
+            name: Decimal(member)
+            if name == "value" and "unit" in tree and isinstance(member, str)
+            else with_numbers(member)
             for name, member in tree.items()
         }
     return [with_numbers(item) for item in tree] if isinstance(tree, list) else tree
@@ -87,6 +89,6 @@ def test_examples_are_read_without_residue_on_mapped_paths(
     assert canonical(to_json(reading.record)) == canonical(to_json(expected))
     for entry in reading.residue:
         first, last = entry.path.partition(".")[0], entry.path.rpartition(".")[2]
-        assert first in ("id", "meta", "extension") and entry.op != "add" or last in ("reference", "text"), entry.path
+        assert (first in ("id", "meta", "extension") and entry.op != "add") or last in ("reference", "text"), entry.path
         assert entry.element not in mappings(release).bound[kind].carries or last == "text"
     assert canonical(mappings(release).to_fhir(reading.record, reading.residue).parts[0].resource) == canonical(source)

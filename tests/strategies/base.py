@@ -20,8 +20,10 @@ Tree = dict[str, Any]
 
 _ALPHABET = st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"))
 words = st.one_of(
-    st.sampled_from(["nausea", "O'Brien; DROP TABLE", "Ünïcödé 💉", "a<b>&\"c\"", "=1+1", "blood pressure increased"]),
-    st.text(_ALPHABET, min_size=1, max_size=20).filter(lambda text: text.strip(" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0") != "" and not text.isspace()),
+    st.sampled_from(["nausea", "O'Brien; DROP TABLE", "Ünïcödé 💉", 'a<b>&"c"', "=1+1", "blood pressure increased"]),
+    st.text(_ALPHABET, min_size=1, max_size=20).filter(
+        lambda text: text.strip(" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0") != "" and not text.isspace()
+    ),
 )
 codes = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,11}", fullmatch=True)
 uris = codes.map(lambda code: f"https://example.org/{code}")
@@ -68,7 +70,9 @@ def spans(times: st.SearchStrategy[str] = instants) -> st.SearchStrategy[tuple[s
     )
 
 
-def tree(required: dict[str, st.SearchStrategy[Any]], optional: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Tree]:
+def tree(
+    required: dict[str, st.SearchStrategy[Any]], optional: dict[str, st.SearchStrategy[Any]]
+) -> st.SearchStrategy[Tree]:
     """An object with all required members and any of the optional ones."""
     return st.fixed_dictionaries(required, optional=optional)
 
@@ -117,7 +121,9 @@ notes = st.one_of(
 )
 
 
-def amounts(unit: str | st.SearchStrategy[str], low: float, high: float, *, comparator: bool = True) -> st.SearchStrategy[Tree]:
+def amounts(
+    unit: str | st.SearchStrategy[str], low: float, high: float, *, comparator: bool = True
+) -> st.SearchStrategy[Tree]:
     """A number in a range with its unit."""
     units = st.just(unit) if isinstance(unit, str) else unit
     comparators = {"comparator": st.sampled_from(["<", "<=", ">=", ">"])} if comparator else {}

@@ -86,7 +86,10 @@ _blood_pressures = st.builds(
     st.lists(measurements("mean", "mean", derivation=True), max_size=1),
 )
 _singles = st.one_of(
-    *(measurements("value", sign, derivation=False).map(lambda one, sign=sign: {"sign": sign, "readings": [one]}) for sign in _SINGLE)
+    *(
+        measurements("value", sign, derivation=False).map(lambda one, sign=sign: {"sign": sign, "readings": [one]})
+        for sign in _SINGLE
+    )
 )
 _findings = st.builds(
     lambda sign, finding: {"sign": sign, "finding": finding}, st.sampled_from(sorted(model.FINDINGS)), b.concepts
@@ -133,7 +136,11 @@ _item_result = st.one_of(
 _item_code = st.one_of(
     st.sampled_from(["phq9-1", "phq9-9", "gad7-3", "cadss-1"]).map(lambda item: {"item": item}),
     b.codes.map(lambda item: {"item": item}),
-    st.builds(lambda first, more: {"item": first["code"], "code": {"codings": [first, *more]}}, b.codings, st.lists(b.codings, max_size=1)),
+    st.builds(
+        lambda first, more: {"item": first["code"], "code": {"codings": [first, *more]}},
+        b.codings,
+        st.lists(b.codings, max_size=1),
+    ),
 )
 items = st.builds(lambda code, result: code | result, _item_code, _item_result)
 
@@ -149,7 +156,9 @@ def _scored(scale: str) -> st.SearchStrategy[b.Tree]:
 
 _some_items = st.lists(items, min_size=1, max_size=3, unique_by=lambda item: item["item"])
 _answers = st.builds(lambda scale, answer: {"scale": scale, "answer": answer}, either(model.Scale), b.concepts)
-_reasons = st.builds(lambda scale, why: {"scale": scale, "absent_reason": why}, either(model.Scale), either(model.AbsentReason))
+_reasons = st.builds(
+    lambda scale, why: {"scale": scale, "absent_reason": why}, either(model.Scale), either(model.AbsentReason)
+)
 _only_items = st.builds(lambda scale, some: {"scale": scale, "items": some}, either(model.Scale), _some_items)
 _PHQ = {"system": "http://loinc.org", "code": "44261-6"}
 _coded_scale = b.codings.map(lambda coding: {"scale": "phq9", "score": 3, "code": {"codings": [_PHQ, coding]}})

@@ -147,7 +147,10 @@ _spans = st.one_of(
     b.date_times.map(lambda time: {"started_at": time, "ended_at": time}),
 )
 _codes = st.one_of(
-    b.tree({"modality": st.sampled_from(typing.get_args(model.Modality)[:-1])}, {"billing_code": st.sampled_from(["G2082", "G2083"])}),
+    b.tree(
+        {"modality": st.sampled_from(typing.get_args(model.Modality)[:-1])},
+        {"billing_code": st.sampled_from(["G2082", "G2083"])},
+    ),
     b.coded_concepts.map(lambda concept: {"modality": "other", "code": concept}),
     st.just({"modality": "im", "code": {"codings": [{"system": "http://snomed.info/sct", "code": "386356001"}]}}),
 )

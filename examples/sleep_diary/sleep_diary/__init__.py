@@ -1,1 +1,4 @@
-"""Nights of a sleep diary, a kind of record that fhirbridge itself does not know: ``docs/write-a-mapping.md`` tells how."""
+"""Nights of a sleep diary, a kind of record that fhirbridge itself does not know.
+
+``docs/write-a-mapping.md`` goes through it line by line.
+"""

@@ -106,7 +106,7 @@ def bind(kind: Kind, binding: Binding) -> BoundMapping:
 def claims(resource: Tree) -> bool:
     """Whether an Observation is a night of a diary: its code says so, under whatever canonical base."""
     return any(
-        isinstance(system, str) and system.endswith(f"/CodeSystem/{DIARY.name}") and code == _NIGHT
+        str(system).endswith(f"/CodeSystem/{DIARY.name}") and code == _NIGHT
         for system, code in keys_of(resource.get("code"))
     )
 

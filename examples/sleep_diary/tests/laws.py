@@ -1,6 +1,7 @@
 """The laws that every mapping keeps, for any kind of record. Copy this file beside your own tests.
 
-A tree is a record as it stands on an NDJSON line, without ``kind``. Each function fails with an AssertionError.
+A tree is a record as it stands on an NDJSON line, without ``kind``; a place is any whole number and chooses a node of a
+tree. Each function fails with an AssertionError.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fhirbridge.errors import RecordRefused, ResourceRefused
+from fhirbridge.errors import Fault, RecordRefused, ResourceRefused
 from fhirbridge.fhir.json import canonical, dump, parse
 from fhirbridge.mapping import Kind, Mappings
 from fhirbridge.records import parse as parse_record
@@ -16,7 +17,7 @@ from fhirbridge.records import to_json
 from fhirbridge.residue import copied
 
 Tree = dict[str, Any]
-_FOREIGN = {"url": "https://elsewhere.example/extension", "valueString": "kept"}
+Path = tuple[Any, ...]
 
 
 def comes_back(kind: Kind, mappings: Mappings, tree: Tree) -> None:
@@ -27,48 +28,57 @@ def comes_back(kind: Kind, mappings: Mappings, tree: Tree) -> None:
     assert reading.residue == ()
 
 
-def every_member_shows(kind: Kind, mappings: Mappings, tree: Tree) -> None:
-    """Whatever is taken out of the record is missing in the resource too, unless the record needs it."""
-    whole = canonical(_resource(kind, mappings, tree))
-    for path, _ in _places(tree):
-        smaller = copied(tree)
-        del _at(smaller, path[:-1])[path[-1]]
-        try:
-            less = canonical(_resource(kind, mappings, smaller))
-        except RecordRefused:
-            continue
-        assert less != whole, path
+def every_member_shows(kind: Kind, mappings: Mappings, tree: Tree, place: int) -> None:
+    """What is taken out of a record is missing in the resource too, unless the record needs it."""
+    smaller = copied(tree)
+    path = _chosen(tree, place)
+    del _at(smaller, path[:-1])[path[-1]]
+    try:
+        less = _resource(kind, mappings, smaller)
+    except RecordRefused:
+        return
+    assert canonical(less) != canonical(_resource(kind, mappings, tree)), path
 
 
-def foreign_content_is_laid_back(kind: Kind, mappings: Mappings, tree: Tree) -> None:
-    """An extension and an element of somebody else, anywhere in the resource, are there again when it is written."""
-    resource = _resource(kind, mappings, tree)
-    for path, node in [((), resource), *_places(resource)]:
-        if isinstance(node, dict) and "url" not in node:
-            source = copied(resource)
-            here = _at(source, path)
-            here.setdefault("extension", []).append(dict(_FOREIGN))
-            here["_elsewhere"] = {"id": "e1"}
-            _is_written_as_it_came(mappings, source)
+def foreign_content_is_laid_back(kind: Kind, mappings: Mappings, tree: Tree, place: int) -> None:
+    """An extension and an element of somebody else are there again when the record is written: first at the root, then
+    anywhere in the resource, where it may also be a reason to refuse it."""
+    source = _resource(kind, mappings, tree)
+    _add_foreign_content(source)
+    assert _is_written_as_it_came(mappings, source)
+    objects = [node for path in _places(source) if isinstance(node := _at(source, path), dict) and "url" not in node]
+    _add_foreign_content(objects[place % len(objects)])
+    _is_written_as_it_came(mappings, source)
 
 
-def broken_resources_are_refused(kind: Kind, mappings: Mappings, tree: Tree, junk: Any) -> None:
-    """With ``junk`` in any place the resource is refused with a path, or read and written back as it came."""
-    resource = _resource(kind, mappings, tree)
-    for path, _ in _places(resource):
-        source = copied(resource)
-        _at(source, path[:-1])[path[-1]] = copied(junk)
-        try:
-            _is_written_as_it_came(mappings, source)
-        except ResourceRefused as refused:
-            assert all(fault.path and fault.code and fault.reason for fault in refused.faults)
+def broken_resources_are_refused(kind: Kind, mappings: Mappings, tree: Tree, place: int, junk: Any) -> None:
+    """With ``junk`` in some place a resource is refused with a path, or read and written back as it came."""
+    source = _resource(kind, mappings, tree)
+    path = _chosen(source, place)
+    _at(source, path[:-1])[path[-1]] = copied(junk)
+    _is_written_as_it_came(mappings, source)
 
 
-def _is_written_as_it_came(mappings: Mappings, source: Tree) -> None:
-    reading = mappings.from_fhir(source)
-    written = mappings.to_fhir(reading.record, reading.residue)
-    assert written.dropped == ()
-    assert canonical(written.parts[0].resource) == canonical(source)
+def _is_written_as_it_came(mappings: Mappings, source: Tree) -> bool:
+    """Whether a resource was read. If so it must be written back as it is, if not there must be a reason and a path."""
+    faults: tuple[Fault, ...] = ()
+    try:
+        reading = mappings.from_fhir(source)
+    except ResourceRefused as refused:
+        faults = refused.faults
+    else:
+        written = mappings.to_fhir(reading.record, reading.residue)
+        assert written.dropped == ()
+        assert canonical(written.parts[0].resource) == canonical(source)
+        return True
+    assert faults
+    assert all(fault.path and fault.code and fault.reason for fault in faults)
+    return False
+
+
+def _add_foreign_content(node: Tree) -> None:
+    node.setdefault("extension", []).append({"url": "https://elsewhere.example/extension", "valueString": "kept"})
+    node["_elsewhere"] = {"id": "e1"}
 
 
 def _resource(kind: Kind, mappings: Mappings, tree: Tree) -> Tree:
@@ -78,14 +88,19 @@ def _resource(kind: Kind, mappings: Mappings, tree: Tree) -> Tree:
     return resource
 
 
-def _places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+def _places(node: Any, path: Path = ()) -> Iterator[Path]:
     items: Any = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, member in items:
-        yield (*path, key), member
+        yield (*path, key)
         yield from _places(member, (*path, key))
 
 
-def _at(tree: Any, path: tuple[Any, ...]) -> Any:
+def _chosen(tree: Tree, place: int) -> Path:
+    places = list(_places(tree))
+    return places[place % len(places)]
+
+
+def _at(tree: Any, path: Path) -> Any:
     for key in path:
         tree = tree[key]
     return tree

@@ -8,13 +8,13 @@ import laws
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sleep_diary.definitions import PUBLICATION
+from sleep_diary.mapping import KIND
 
 from fhirbridge.binding import BASE, Binding, Clinic, Release
 from fhirbridge.errors import RecordRefused, ResourceRefused
 from fhirbridge.mapping import Mappings
 from fhirbridge.records import Decimal, parse
-from sleep_diary.definitions import PUBLICATION
-from sleep_diary.mapping import KIND
 
 CLINIC = Clinic("clinic.example", b"an id key for tests only")
 MAPPINGS = {release: Mappings(Binding(CLINIC, release), {KIND.name: KIND}) for release in Release}
@@ -57,8 +57,9 @@ nights = st.fixed_dictionaries(
         "source": st.just("https://clinic.example/app"),
     },
 )
+places = st.integers(0, 10_000)
 every_release = pytest.mark.parametrize("release", Release)
-a_few = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+a_few = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 @every_release
@@ -70,22 +71,22 @@ def test_a_night_comes_back_from_its_resource(release: Release, night: dict[str,
 
 @every_release
 @a_few
-@given(night=nights)
-def test_every_field_shows_in_the_resource(release: Release, night: dict[str, Any]) -> None:
-    laws.every_member_shows(KIND, MAPPINGS[release], night)
+@given(night=nights, place=places)
+def test_every_field_shows_in_the_resource(release: Release, night: dict[str, Any], place: int) -> None:
+    laws.every_member_shows(KIND, MAPPINGS[release], night, place)
 
 
 @every_release
 @a_few
-@given(night=nights)
-def test_foreign_content_is_laid_back(release: Release, night: dict[str, Any]) -> None:
-    laws.foreign_content_is_laid_back(KIND, MAPPINGS[release], night)
+@given(night=nights, place=places)
+def test_foreign_content_is_laid_back(release: Release, night: dict[str, Any], place: int) -> None:
+    laws.foreign_content_is_laid_back(KIND, MAPPINGS[release], night, place)
 
 
 @a_few
-@given(night=nights, junk=st.sampled_from([None, True, -1, "", "x", {}, [], [{}], {"coding": 3}]))
-def test_broken_resources_are_refused(night: dict[str, Any], junk: Any) -> None:
-    laws.broken_resources_are_refused(KIND, MAPPINGS[Release.R4], night, junk)
+@given(night=nights, place=places, junk=st.sampled_from([None, True, -1, "", "x", {}, [], [{}], {"coding": 3}]))
+def test_broken_resources_are_refused(night: dict[str, Any], place: int, junk: Any) -> None:
+    laws.broken_resources_are_refused(KIND, MAPPINGS[Release.R4], night, place, junk)
 
 
 def test_every_field_is_generated() -> None:
