@@ -18,7 +18,7 @@ from typing import Any
 from fhirbridge.binding import Binding, Clinic, Overlay, Release
 from fhirbridge.codec.element import Rules
 from fhirbridge.codec.extension import Simple
-from fhirbridge.codec.spelling import Spelling
+from fhirbridge.spelling import Spelling
 from fhirbridge.errors import ConfigError, Fault, NotExpressible, RecordRefused, Refused, ResourceRefused
 from fhirbridge.fhir.json import Json, Tree, parse_object
 from fhirbridge.records import Record, parse, to_json
