@@ -18,12 +18,11 @@ from typing import Any
 from fhirbridge.binding import Binding, Clinic, Overlay, Release
 from fhirbridge.codec.element import Rules
 from fhirbridge.codec.extension import Simple
-from fhirbridge.spelling import Spelling
 from fhirbridge.errors import ConfigError, Fault, NotExpressible, RecordRefused, Refused, ResourceRefused
 from fhirbridge.fhir.json import Json, Tree, parse_object
 from fhirbridge.records import Record, parse, to_json
 from fhirbridge.residue import Entry, difference, lay, leaves
-from fhirbridge.shapes import Shapes
+from fhirbridge.spelling import Spelling
 
 __all__ = [
     "Binding",
@@ -301,7 +300,6 @@ class Mappings:
         self.binding = binding
         self.kinds = kinds() if kinds_ is None else kinds_
         self.bound = {name: kind.bind(kind, binding) for name, kind in self.kinds.items()}
-        self.shapes = Shapes()
         self._roles = frozenset(f"{base}/CodeSystem/role" for base in binding.bases)
 
     def to_fhir(self, record: Record, residue: Iterable[Entry] = ()) -> Written:
@@ -323,18 +321,8 @@ class Mappings:
         raise ResourceRefused([Fault("resource.no_mapping", path, reason, f"types that are read: {known}")])
 
     def read(self, body: bytes) -> Reading:
-        """The record of a resource's JSON text; the same as ``from_fhir(parse_object(body))``, mostly much faster.
-
-        Raises :class:`JsonError` as well as :class:`ResourceRefused`.
-        """
-        record = self.shapes.read(body)
-        if record is not None:
-            return Reading(record)
-        resource = parse_object(body)
-        reading = self.from_fhir(resource)
-        if not reading.residue:
-            self.shapes.learn(self.bound[reading.record.kind], body, resource, reading.record)
-        return reading
+        """The record of a resource's JSON text. Raises :class:`JsonError` as well as :class:`ResourceRefused`."""
+        return self.from_fhir(parse_object(body))
 
     def is_projection(self, resource: Tree) -> bool:
         """Whether a resource is one of our own projections, which say nothing that the primary does not say."""

@@ -108,22 +108,25 @@ def _item_element(element: str, item: Json) -> str:
 
 def _object(source: Tree, written: Tree, path: str, element: str) -> Iterator[Entry]:
     # What is added comes first: its guard digests members that a later "absent" or "set" may change.
-    guard = _guard(written) if path else ""
     for name, node in source.items():
         if isinstance(node, list | dict) and not node:
             raise Refused.at("resource.empty", _join(path, name), "FHIR has neither empty objects nor empty arrays")
         if name not in written:
+            guard = _guard(written) if path else ""
             here, there = _join(path, name), _element(element, name)
             if isinstance(node, list) and node:
                 yield from _list(node, [], here, there)
             else:
                 yield Entry("add", here, node, guard, there)
     for name, mine in written.items():
-        here, there = _join(path, name), _element(element, name)
         if name not in source:
-            yield from _missing(mine, here, there)
+            yield from _missing(mine, _join(path, name), _element(element, name))
             continue
         node = source[name]
+        # 1 == True in Python, but what a mapping writes as a number it has read as a number.
+        if mine == node:
+            continue
+        here, there = _join(path, name), _element(element, name)
         if isinstance(mine, dict) and isinstance(node, dict):
             yield from _object(node, mine, here, there)
         elif isinstance(mine, list) and isinstance(node, list):

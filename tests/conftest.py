@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from fhirbridge.binding import Binding, Clinic, Release
 from fhirbridge.demo.server import Server, sekmet_server
@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # No deadline anywhere: nothing is timed in a test, and a slow machine is no fault. CI repeats the same examples.
 settings.register_profile("dev", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, max_examples=30, print_blob=True)
+# Finds a failure and does not look for a smaller one: quick while something is known to be wrong.
+settings.register_profile("first", settings.get_profile("dev"), phases=[Phase.explicit, Phase.generate])
 settings.register_profile("long", settings.get_profile("dev"), max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
