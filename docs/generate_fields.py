@@ -1,6 +1,6 @@
 """Write ``docs/fields.md``: every field of every record, and the elements it becomes, taken from the code.
 
-    python docs/generate_fields.py
+python docs/generate_fields.py
 """
 
 from __future__ import annotations

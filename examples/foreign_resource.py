@@ -1,6 +1,6 @@
 """A resource that somebody else wrote: read, corrected, written back with everything of theirs that still holds.
 
-    python examples/foreign_resource.py
+python examples/foreign_resource.py
 """
 
 from __future__ import annotations

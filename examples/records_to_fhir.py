@@ -1,6 +1,6 @@
 """Records to FHIR and back inside a Python program, without any server.
 
-    python examples/records_to_fhir.py
+python examples/records_to_fhir.py
 """
 
 from __future__ import annotations

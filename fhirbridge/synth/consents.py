@@ -225,9 +225,9 @@ class _Desk:
             return {"reference": self._plan.directory.ref("DocumentReference", "document", f"DOC-{identifier[:10]}")}
         digest = hashlib.sha1(identifier.encode(), usedforsecurity=False).digest()
         return {
+            # No media type: a validator without a terminology service cannot check one in R4 and calls it an error.
             "attachment": {
                 "url": f"https://{self._plan.directory.domain}/doc/{identifier[:10]}",
-                "content_type": "application/pdf",
                 "language": self._language,
                 "title": f"{consent_type.replace('_', ' ').capitalize()} consent",
                 "size": self._chance.between(20_000, 90_000),

@@ -49,7 +49,9 @@ def codes(components: list[dict[str, Any]]) -> list[str]:
 
 @releases
 def test_t8_oxygen_flow_is_an_observation_of_its_own(release: Release) -> None:
-    """``L/min`` is no unit of a vital sign: the flow is an Observation of category procedure, and rides along as ours."""
+    """``L/min`` is no unit of a vital sign: the flow is an Observation of category procedure, and rides along as
+    ours.
+    """
     found = parts("vital_sign", SATURATION, release)
     assert codes(found["primary"]["component"]) == ["3150-0"]
     assert [one["code"] for one in found["primary"]["code"]["coding"]] == ["2708-6", "59408-5"]
@@ -99,7 +101,9 @@ def test_t8_what_the_profiles_refuse_is_no_record(change: dict[str, Any], why: s
 
 
 def test_t9_r5_spells_occurence_with_one_r() -> None:
-    """MedicationAdministration in R5: ``occurencePeriod``, ``medication.concept``, ``encounter``, ``performer.actor``."""
+    """MedicationAdministration in R5: ``occurencePeriod``, ``medication.concept``, ``encounter``,
+    ``performer.actor``.
+    """
     session = SESSION | {"performers": [{"actor": SESSION["recorded_by"], "function": "administering"}]}
     found = parts("session", session, Release.R5)["administration/1"]
     assert {"occurencePeriod", "medication", "encounter"} <= found.keys()

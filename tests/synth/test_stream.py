@@ -48,7 +48,7 @@ def test_the_same_options_give_the_same_bytes(options: Options) -> None:
 def test_the_bytes_are_those_of_every_other_machine() -> None:
     """A changed digest means that clinics made before are no longer reproducible: say so in the changelog."""
     made = hashlib.sha256(b"\n".join(lines(records(Options(patients=3, seed=7))))).hexdigest()
-    assert made == "fc2c8f68482969a9c73c8c736921965aeefaf01f37f6fa3efff612126184a91a"
+    assert made == "b2641f335c7d38dd31d0880ba17253e16f51e4ff1f3f7f8735d0d65dd67f290d"
 
 
 @given(seeds, st.integers(0, 3), st.integers(1, 3))
