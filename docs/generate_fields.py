@@ -125,11 +125,16 @@ def _elements(kind: Kind, release: Release) -> dict[str, list[str]]:
 
 
 def _roots(rule: Rule) -> Iterator[str]:
-    for path in rule.carries:
+    paths = rule.carries or _named(rule)
+    for path in paths:
         extension = re.match(r"(?:modifierE|e)xtension\(([^)]*)\)", path)
         yield f'"{extension[1].rpartition("/")[2]}"' if extension else f"`{path.partition('.')[0].partition('[')[0]}`"
-    if not rule.carries and (name := getattr(rule, "name", "")):
-        yield f"`{name}`"
+
+
+def _named(rule: Rule) -> tuple[str, ...]:
+    """The element of a rule that keeps nothing whole, such as a word's code."""
+    url = getattr(rule, "url", "")
+    return (f"extension({url})",) if url else tuple(filter(None, [getattr(rule, "name", "")]))
 
 
 if __name__ == "__main__":
