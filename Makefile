@@ -17,6 +17,8 @@ PIP := -m pip --disable-pip-version-check --quiet
 # Patients of the demo; of the clinic that the reference validator judges (200 is the full acceptance).
 PATIENTS ?= 50
 VALIDATED ?= 25
+# Options of the benchmark, such as BENCH="--seconds 1 --kind session".
+BENCH ?=
 
 .PHONY: help demo test lint acceptance wheel-test bench-map lock clean
 
@@ -68,7 +70,7 @@ wheel-test: $(READY) ## the suite against the built wheel, in an empty environme
 	echo "proved: the wheel alone, outside the checkout, passes the suite"
 
 bench-map: $(READY) ## records → FHIR bytes and back, as ratios to a hand-written converter
-	@$(BIN)/python -m benchmarks.map
+	@$(BIN)/python -m benchmarks.map $(BENCH)
 
 lock: ## write requirements/*.lock anew (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \

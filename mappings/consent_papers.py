@@ -41,14 +41,19 @@ XVER_ALIASES = {
 
 
 class Integer64:
-    """A whole number ⇄ the string that R5's integer64 is in JSON."""
+    """A whole number ⇄ the string that R5's integer64 is in JSON.
 
-    carries = ("",)
+    HAPI 8.8 gives it back as a number: that is read too, and stays a residue of the spelling.
+    """
+
+    carries: tuple[str, ...] = ()
 
     def encode(self, value: int) -> Json:
         return str(value)
 
     def decode(self, node: Json) -> int:
+        if type(node) is int:
+            return node
         if not isinstance(node, str) or not (node.isascii() and node.isdigit()) or len(node) > len(str(2**63)):
             raise wrong_type("a whole number in quotes")
         return int(node)

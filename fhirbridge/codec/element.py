@@ -131,8 +131,7 @@ class Elements:
     def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
         value = getattr(record, self.field)
         if value:
-            encode = self.codec.encode
-            node[self.name] = [encode(item) for item in value]
+            node[self.name] = [self.codec.encode(item) for item in value]
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         if self.name in node:
@@ -260,7 +259,9 @@ class Slots:
         self.triggers = (name,)
 
     def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
-        items = [item for slot in self.slots for item in slot.items(record)]
+        items: list[Json] = []
+        for slot in self.slots:
+            items += slot.items(record)
         if items:
             node[self.name] = items
 
@@ -339,8 +340,8 @@ class Many:
         return self._claims(item)
 
     def items(self, record: Any) -> Sequence[Json]:
-        encode = self.codec.encode
-        return [encode(item) for item in getattr(record, self.field)]
+        value = getattr(record, self.field)
+        return [self.codec.encode(item) for item in value] if value else ()
 
     def take(self, name: str, items: Sequence[tuple[int, Json]], values: Tree) -> None:
         values[self.field] = decode_each(name, self.codec, items)

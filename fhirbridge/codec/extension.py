@@ -101,6 +101,7 @@ class Simple:
         self.definition = definition
         self.field = field
         self.codec = codec or CODECS[type_.code]
+        self._encode, self._many = self.codec.encode, definition.many
         self.member = type_.element
         self.url = definition.written_url(binding)
         self.aliases = aliases
@@ -110,10 +111,10 @@ class Simple:
 
     def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
         value = getattr(record, self.field)
-        if self.definition.many:
-            extensions += [{"url": self.url, self.member: self.codec.encode(one)} for one in value]
-        elif value is not None:
-            extensions.append({"url": self.url, self.member: self.codec.encode(value)})
+        if value is None or value == ():
+            return
+        for one in value if self._many else (value,):
+            extensions.append({"url": self.url, self.member: self._encode(one)})
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         found = read_each(extensions, self.triggers, self._decode)
@@ -168,10 +169,10 @@ class Complex:
 
     def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
         value = getattr(record, self.field)
-        if self.definition.many:
-            extensions += [self.encode(one) for one in value]
-        elif value is not None:
-            extensions.append(self.encode(value))
+        if value is None or value == ():
+            return
+        for one in value if self.definition.many else (value,):
+            extensions.append(self.encode(one))
 
     def encode(self, value: Any) -> Tree:
         """One extension with its parts."""

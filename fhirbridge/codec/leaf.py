@@ -304,14 +304,14 @@ class IdentifierCodec:
 
     def encode(self, value: Identifier) -> Json:
         node: Tree = {}
-        if value.use is not None:
-            node["use"] = value.use
-        if value.type is not None:
-            node["type"] = concept.encode(value.type)
-        if value.system is not None:
-            node["system"] = value.system
-        if value.value is not None:
-            node["value"] = value.value
+        if (use := value.use) is not None:
+            node["use"] = use
+        if (type_ := value.type) is not None:
+            node["type"] = concept.encode(type_)
+        if (system := value.system) is not None:
+            node["system"] = system
+        if (name := value.value) is not None:
+            node["value"] = name
         return node
 
     def decode(self, node: Json) -> Tree:
@@ -335,14 +335,14 @@ class ReferenceCodec:
 
     def encode(self, value: Ref) -> Json:
         node: Tree = {}
-        if value.literal is not None:
-            node["reference"] = value.literal
-        if value.type is not None:
-            node["type"] = value.type
-        if value.identifier is not None:
-            node["identifier"] = identifier.encode(value.identifier)
-        if value.display is not None:
-            node["display"] = value.display
+        if (literal := value.literal) is not None:
+            node["reference"] = literal
+        if (type_ := value.type) is not None:
+            node["type"] = type_
+        if (named := value.identifier) is not None:
+            node["identifier"] = identifier.encode(named)
+        if (display := value.display) is not None:
+            node["display"] = display
         return node
 
     def decode(self, node: Json) -> Tree:
