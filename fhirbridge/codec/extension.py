@@ -113,8 +113,8 @@ class Simple:
         value = getattr(record, self.field)
         if value is None or value == ():
             return
-        for one in value if self._many else (value,):
-            extensions.append({"url": self.url, self.member: self._encode(one)})
+        values = value if self._many else (value,)
+        extensions += [{"url": self.url, self.member: self._encode(one)} for one in values]
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         found = read_each(extensions, self.triggers, self._decode)
@@ -171,8 +171,7 @@ class Complex:
         value = getattr(record, self.field)
         if value is None or value == ():
             return
-        for one in value if self.definition.many else (value,):
-            extensions.append(self.encode(one))
+        extensions += map(self.encode, value if self.definition.many else (value,))
 
     def encode(self, value: Any) -> Tree:
         """One extension with its parts."""
