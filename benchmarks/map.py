@@ -116,7 +116,6 @@ class Bench:
         return self._reading(RETURNED, [_returned(resource, number) for number, resource in enumerate(self._resources)])
 
     def _reading(self, direction: str, bodies: list[bytes]) -> Result:
-        # New mappings each time: what one direction has taught them is no help in the next.
         mappings = Mappings(self._binding)
         parse, validate = json.parse_object, mappings.kinds[self._kind].record.model_validate
         lines = [
@@ -125,7 +124,6 @@ class Bench:
         floor = list(zip(bodies, map(parse, lines), strict=True))
         contenders = [
             Contender(OURS, mappings.read, bodies, self._warm_up),
-            Contender("plain path", lambda body: mappings.from_fhir(parse(body)), bodies),
             Contender("floor: orjson.loads", orjson.loads, bodies),
             Contender("floor: lossless decode", parse, bodies),
             Contender("floor: lossless decode + validation", lambda pair: (parse(pair[0]), validate(pair[1])), floor),
@@ -185,8 +183,8 @@ record.
 "By hand" is the converter in `benchmarks/handwritten`: dictionary → `fhir.resources` model → JSON, and JSON → model →
 record. It writes the primary resource only and knows no residue. R4 uses its R4B models, for it has none for R4. Where
 R5 wants an integer64 as a string, these models write a number (`sourceAttachment.size`): the one difference known.
-"All parts" adds the projections. The "plain path" reads without learned byte layouts. "As a server returns them" adds
-`versionId`, `lastUpdated` and the literal address of the patient.
+"All parts" adds the projections. "As a server returns them" adds `versionId`, `lastUpdated` and the literal address of
+the patient.
 """
     for direction, title in TITLES.items():
         rows = [result for result in found if result.direction == direction]
