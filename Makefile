@@ -16,7 +16,7 @@ PYTHON ?= $(shell for one in python3 python3.13 python3.12 python3.11 python3.14
 PIP := -m pip --disable-pip-version-check --quiet
 # Patients of the demo; of the clinic that the reference validator judges (200 is the full acceptance).
 PATIENTS ?= 50
-VALIDATED ?= 25
+VALIDATED ?= 10
 # Options of the benchmark, such as BENCH="--seconds 1 --kind session".
 BENCH ?=
 
@@ -46,7 +46,7 @@ test: lint ## all that a laptop with Python can prove
 	@$(BIN)/pytest -q -n auto --dist loadgroup
 	echo "proved: style, types, import contracts; laws and bad input; the contract with a real FHIR R4 server (SEKMET)"
 
-acceptance: $(READY) ## the reference validator and HAPI FHIR R4 and R5 (Java 17, Maven; VALIDATED=25)
+acceptance: $(READY) ## the reference validator and HAPI FHIR R4 and R5 (Java 17, Maven; VALIDATED=10)
 	@for tool in java mvn curl; do
 	  command -v $$tool >/dev/null || { echo "make acceptance needs $$tool (Debian: openjdk-17-jdk-headless, maven, curl)" >&2; exit 1; }
 	done

@@ -25,7 +25,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--acceptance", action="store_true", help="also run what needs Java 17 and Maven")
-    parser.addoption("--patients", type=int, default=25, help="patients of the clinic that the validator judges")
+    parser.addoption("--patients", type=int, default=10, help="patients of the clinic that the validator judges")
 
 
 @pytest.hookimpl(tryfirst=True)

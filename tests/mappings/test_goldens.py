@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from fhirbridge.binding import Binding, Overlay, Release
+from fhirbridge.errors import ResourceRefused
 from fhirbridge.fhir.json import canonical, dump, parse_object
 from fhirbridge.mapping import Mappings
 from fhirbridge.records import Record, to_json
@@ -72,3 +73,28 @@ def test_a_golden_primary_is_read_as_its_record(name: str, release: Release) -> 
             reading = Mappings(Binding(CLINIC, release, OVERLAYS[overlay]), KINDS).from_fhir(resource)
             assert canonical(to_json(reading.record)) == canonical(to_json(record_of(name)))
             assert reading.residue == ()
+
+
+@pytest.mark.parametrize(
+    ("tags", "newest"),
+    [
+        (["3", "12", "9"], 12),
+        (["12", "3"], 12),
+        (["2026-11-20T16:30:00Z", "2026-11-20T12:00:00-05:00", "7"], "2026-11-20T12:00:00-05:00"),
+    ],
+)
+def test_of_several_revision_tags_the_newest_counts(tags: list[str], newest: int | str) -> None:
+    """Servers keep the tags of earlier writes. Numbers go by value, instants by moment, in whatever order."""
+    resource = goldens("session/cancelled", Release.R4)["", "primary"]
+    system = f"{CLINIC.base}/CodeSystem/revision"
+    others = [tag for tag in resource["meta"]["tag"] if tag["system"] != system]
+    resource["meta"]["tag"] = [*({"system": system, "code": tag} for tag in tags), *others]
+    assert Mappings(Binding(CLINIC, Release.R4), KINDS).from_fhir(resource).record.revision == newest
+
+
+def test_a_procedure_that_says_yes_to_a_report_and_not_whose_is_refused() -> None:
+    """R5's ``reportedBoolean`` would contradict a record that names who told of the session."""
+    resource = goldens("session/cancelled", Release.R5)["", "primary"] | {"reportedBoolean": True}
+    with pytest.raises(ResourceRefused) as caught:
+        Mappings(Binding(CLINIC, Release.R5), KINDS).from_fhir(resource)
+    assert [fault.path for fault in caught.value.faults] == ["Procedure.reportedBoolean"]
