@@ -98,8 +98,7 @@ class BoundMapping:
 
     ``rules`` describe the whole resource but for ``resourceType``, ``id`` and ``meta.profile``; ``profiles`` says which
     profiles the written content satisfies (decision D4); ``projections`` makes the further parts; ``spellings`` are
-    URLs
-    that others use for one of ours.
+    URLs that others use for one of ours.
     """
 
     def __init__(

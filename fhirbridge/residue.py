@@ -1,11 +1,9 @@
 """Residue: what a resource says beyond its record, by path.
 
 ``difference(source, written)`` compares a resource as it came with what the mapping writes for its record, and lists
-what
-would have to be done to ``written`` to get ``source`` back. ``lay`` does it. A residue is kept beside the record;
-when the
-record has been edited meanwhile, an entry that belonged to something that changed is dropped and reported, never laid
-over the new content: a foreign code beside an old value must not survive beside a new one.
+what would have to be done to ``written`` to get ``source`` back. ``lay`` does it. A residue is kept beside the record;
+when the record has been edited meanwhile, an entry that belonged to something that changed is dropped and reported,
+never laid over the new content: a foreign code beside an old value must not survive beside a new one.
 
 Operations, in the order in which they are applied:
 
@@ -219,6 +217,8 @@ def _name_of(node: Json) -> Json:
     if isinstance(node, dict):
         # A server adds the literal address to a reference that had an identifier alone: still the same target.
         node = next((node[name] for name in ("coding", "identifier", "reference", "display") if name in node), node)
+    if isinstance(node, dict) and isinstance(node.get("value"), str):
+        return (node.get("system"), node["value"])
     if isinstance(node, list) and node and isinstance(node[0], dict):
         return (node[0].get("system"), node[0].get("code"))
     return _digest(node) if isinstance(node, dict | list) else node

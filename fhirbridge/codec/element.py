@@ -2,8 +2,7 @@
 
 A rule has ``fields`` (the record fields it serves), ``carries`` (the element paths it keeps whole) and two directions:
 ``write(record, node, extensions)`` puts elements into ``node``, ``read(node, values)`` puts field values into
-``values``.
-A :class:`Rules` value is a codec for the object that its rules describe together.
+``values``. A :class:`Rules` value is a codec for the object that its rules describe together.
 """
 
 from __future__ import annotations
@@ -357,8 +356,7 @@ class Status:
     """A status ⇄ its element and, where the clinic's word is finer than FHIR's code, an extension with the word.
 
     ``codes`` maps every word; ``plain`` are the words that the code alone means. Written finer words that contradict
-    the
-    code are refused when read.
+    the code are refused when read.
     """
 
     def __init__(self, name: str, field: str, codes: Mapping[str, str], url: str) -> None:

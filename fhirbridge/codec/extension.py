@@ -46,8 +46,7 @@ class Definition:
     """An extension: where it may stand, what it holds, and how often.
 
     ``types`` has one entry for a simple extension, several where the value may be one of several types; ``parts`` is
-    for
-    a complex one. ``url`` is set for extensions that others published.
+    for a complex one. ``url`` is set for extensions that others published.
     """
 
     name: str
@@ -134,8 +133,7 @@ class Complex:
     """A nested model ⇄ an extension with named parts; a tuple of models ⇄ as many extensions.
 
     A part belongs to the field of the same name in snake case, unless ``fields`` says otherwise; ``codecs`` replaces
-    the
-    codec that follows from a part's type.
+    the codec that follows from a part's type.
     """
 
     def __init__(

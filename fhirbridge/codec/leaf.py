@@ -2,9 +2,8 @@
 
 ``encode`` takes what the record holds and gives a node; ``decode`` takes a node and gives what ``records.parse`` takes.
 A node that does not fit raises :class:`~fhirbridge.errors.Refused` with a path relative to the node. Nodes given out
-may
-be shared between resources: nobody changes them in place. ``carries`` lists the elements below the node that the value
-keeps whole (``""`` for the node itself); anything else found there is residue.
+may be shared between resources: nobody changes them in place. ``carries`` lists the elements below the node that the
+value keeps whole (``""`` for the node itself); anything else found there is residue.
 """
 
 from __future__ import annotations

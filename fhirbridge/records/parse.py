@@ -88,7 +88,7 @@ def _fault(path: str, details: list[ErrorDetails], model: type[Model]) -> Fault:
 _HINTS = {
     "naive_time": "add the offset, such as -05:00 or Z",
     "string_pattern_mismatch": "check for white space, blanks and control characters",
-    "number_type": "write 0.5, not \"0.5\"",
+    "number_type": "write 0.5, not \"0.5\"; in Python, Decimal(\"0.5\")",
     "unit": "correct the unit or the number",
     "implausible": "check the unit and the decimal point",
 }  # fmt: skip

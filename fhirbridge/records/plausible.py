@@ -1,9 +1,8 @@
 """Units and ranges: which numbers a clinic can have meant.
 
 Parsing a unit is not enough (``MG`` is a megagauss, ``ML`` a megalitre), so each quantity has a closed list of UCUM
-codes
-and, per code, a range outside which the number is refused. The ranges are wide: they catch slips of unit and of the
-decimal point, not unusual patients. Conversion factors are exact (specification §3.2, value and unit).
+codes and, per code, a range outside which the number is refused. The ranges are wide: they catch slips of unit and of
+the decimal point, not unusual patients. Conversion factors are exact (specification §3.2, value and unit).
 """
 
 from __future__ import annotations

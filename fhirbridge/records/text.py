@@ -1,8 +1,7 @@
 """Checked text: numbers, dates and times that keep the characters they were written with.
 
 ``0.50`` is not ``0.5`` in FHIR, ``2026-11`` is not ``2026-11-01``, and an offset of ``-05:00`` says where the clinic
-was
-(trap T16). ``Decimal ==`` and ``datetime`` forget all of that, so a record holds the text and converts on request.
+was (trap T16). ``Decimal ==`` and ``datetime`` forget all of that, so a record holds the text and converts on request.
 """
 
 from __future__ import annotations

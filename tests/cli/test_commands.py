@@ -34,7 +34,14 @@ def started(*arguments: str, **more: Any) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", "from fhirbridge.cli.main import main; main()", *arguments]
     root = str(Path(__file__).resolve().parent.parent.parent)
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, **more)
+    # A run in the background ignores Ctrl-C, and its children with it: a person's terminal does not.
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no thread is running here)
+        **more,
+    )
 
 
 def ndjson(*trees: dict[str, Any]) -> bytes:
@@ -218,7 +225,7 @@ def test_ctrl_c_ends_with_130_leaves_no_half_output_and_keeps_the_rejects() -> N
     while b"status" not in process.stderr.readline():
         pass
     process.send_signal(signal.SIGINT)
-    assert process.wait() == 130
+    assert process.wait(timeout=60) == 130
     process.stdin.close()
     process.stderr.close()
     assert sorted(one.name for one in Path().iterdir()) == ["rejects.ndjson"]
