@@ -13,6 +13,7 @@ from fhirbridge.codec.leaf import Codec, Table, Term, concept, identifier, perio
 from fhirbridge.fhir.json import Tree
 from fhirbridge.mapping import Part
 from fhirbridge.records import Administration, Decimal, Period, Session
+from fhirbridge.records.session import NOT_GIVEN
 from mappings import extensions, local, terms
 from mappings.common import Meta, term, two_codings
 
@@ -141,12 +142,18 @@ class Administrations:
 
 
 def status_of(record: Session, given: Administration) -> str:
-    """The status of one administration; a session entered in error takes all of its administrations with it."""
+    """The status of one administration: its own, or what follows from the session's.
+
+    A session entered in error takes all of its administrations with it; what a session that did not take place lists
+    was not given.
+    """
     if record.status == "entered_in_error":
         return "entered-in-error"
     if given.status is not None:
         return STATUS[given.status]
-    return "in-progress" if record.status == "in_progress" else "completed"
+    if record.status in NOT_GIVEN:
+        return "not-done"
+    return {"in_progress": "in-progress", "on_hold": "on-hold", "unknown": "unknown"}.get(record.status, "completed")
 
 
 def _when(stem: str, record: Session, given: Administration) -> Tree:

@@ -104,6 +104,13 @@ DOSE_PER_WEIGHT = Definition(
     "Dose by body weight, in mg/kg",
     types=(Type("Quantity"),),
 )
+SUPPORTING_RECORD = Definition(
+    "supporting-record",
+    ("Procedure",),
+    "Record that the session rests on (R4 and R4B have no element)",
+    types=(Type("Reference"),),
+    many=True,
+)
 PERFORMER_PERIOD = Definition(
     "performer-period",
     ("Procedure.performer",),

@@ -20,14 +20,6 @@ CONSENT_WITNESS = Definition(
     types=(Type("Reference"),),
     url=f"{_HL7}/consent-Witness",
 )
-SUPPORTING_INFO = Definition(
-    "workflow-supportingInfo",
-    ("Procedure",),
-    "Other records it rests on",
-    types=(Type("Reference"),),
-    many=True,
-    url=f"{_HL7}/workflow-supportingInfo",
-)
 RESEARCH_STUDY = Definition(
     "workflow-researchStudy",
     ("Consent",),

@@ -37,7 +37,7 @@ from fhirbridge.fhir.json import Tree
 from fhirbridge.mapping import BoundMapping, Kind
 from fhirbridge.records import Ref, Session
 from fhirbridge.records.session import Performer
-from mappings import extensions, local, published, terms
+from mappings import extensions, local, terms
 from mappings.administration import Administrations, administration_codecs
 from mappings.common import NOTES, Meta, identifiers, term
 from mappings.psychotherapy import psychotherapy
@@ -214,7 +214,7 @@ def _renamed_in_r5(binding: Binding) -> tuple[Rule, ...]:
             Elements("complicationDetail", "complication_conditions", reference),
             Elements("usedReference", "equipment", reference),
             Elements("usedCode", "equipment_codes", concept),
-            Simple(binding, published.SUPPORTING_INFO, "supporting_records"),
+            Simple(binding, extensions.SUPPORTING_RECORD, "supporting_records"),
         )
 
     def split(name: str, concepts: str, refs: str, codec: Any = concept) -> Slots:

@@ -26,13 +26,15 @@ _WRITTEN_BY_SERVERS = frozenset({"meta.versionId", "meta.lastUpdated", "meta.sou
 def added_on_the_way(entry: Entry) -> bool:
     """Whether residue is no more than servers and delivery do to any resource.
 
-    Servers stamp versions, sort labels (which are a set), and merge tags so that earlier revisions stay on (HAPI);
-    delivery adds literal references.
+    Servers stamp versions, sort labels (which are a set), merge tags so that earlier revisions stay on, and give an
+    integer64 as a number (both HAPI); delivery adds literal references.
     """
     if entry.op == "order":
         return entry.path in ("meta.security", "meta.tag")
     if entry.path.startswith("meta.tag["):
         return isinstance(entry.value, dict) and str(entry.value.get("system")).endswith("/CodeSystem/revision")
+    if entry.op == "set" and entry.path.endswith("].size"):
+        return isinstance(entry.value, int)
     return entry.path in _WRITTEN_BY_SERVERS or entry.path.endswith(".reference")
 
 

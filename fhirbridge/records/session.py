@@ -108,7 +108,9 @@ class Administration(Model):
     site: Concept | None = about("Site, for instance nostril or muscle", example={"text": "left deltoid"})
     self_administered: Flag | None = about("Whether the patient gave it to themselves", example=True)
     wasted: Amount | None = about("Amount discarded", example={"value": 15, "unit": "mg"}, unit="mg")
-    status: AdministrationStatus | None = about("Status; completed when left out", example="completed")
+    status: AdministrationStatus | None = about(
+        "Status; when left out it follows from the session's", example="completed"
+    )
     status_reason: Concept | None = about("Reason for the status", example={"text": "patient asked to stop"})
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhirbridge.errors import NotExpressible, RecordRefused, ResourceRefused
@@ -75,6 +75,7 @@ def test_every_field_is_generated(case: Case) -> None:
     seen: set[tuple[str, str]] = set()
     models: dict[str, type[Model]] = {}
 
+    @settings(max_examples=400)
     @given(case.trees)
     def collect(tree: dict[str, Any]) -> None:
         record = record_of(case, tree)
@@ -90,8 +91,7 @@ def test_every_field_is_generated(case: Case) -> None:
             for member in value.__dict__.values():
                 remember(member)
 
-    for _ in range(6):
-        collect()
+    collect()
     wanted = {(name, field) for name, model in models.items() for field in model.model_fields}
     assert wanted - seen == set()
 

@@ -224,3 +224,19 @@ def test_t21_every_extension_we_write_is_defined(case: Case, release: Release, d
                     assert element in contexts[node["url"]], (element, node["url"])
                 else:
                     assert node["url"] in PUBLISHED
+
+
+@pytest.mark.parametrize("status", ["cancelled", "no_show", "not_done", "planned", "preparation"])
+@releases
+def test_what_was_not_given_is_not_said_to_be_given(status: str, release: Release) -> None:
+    """A session that did not take place may list what was planned; no dose of it counts as given."""
+    assert parts("session", SESSION | {"status": status}, release)["administration/1"]["status"] == "not-done"
+
+
+@pytest.mark.parametrize(("release", "native"), [(Release.R4, False), (Release.R4B, False), (Release.R5, True)])
+def test_supporting_records_have_an_element_in_r5_only(release: Release, native: bool) -> None:
+    """HL7's workflow-supportingInfo is not allowed on an R4 Procedure (reference validator), so ours stands in."""
+    vital = {"type": "Observation", "identifier": {"system": "https://clinic.example/sid/vital-sign", "value": "V-1"}}
+    primary = parts("session", SESSION | {"supporting_records": [vital]}, release)["primary"]
+    assert ("supportingInfo" in primary) is native
+    assert any(one["url"].endswith("/supporting-record") for one in primary["extension"]) is not native
