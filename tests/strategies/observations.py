@@ -125,7 +125,7 @@ vital_signs = st.builds(
         },
     ),
     _parts,
-    st.one_of(_blood_pressures, _singles, _findings, _absent, _oxygenated, _coded),
+    st.one_of(_blood_pressures, _singles, _findings, _absent, _oxygenated, _coded, _coded),
 )
 
 _item_result = st.one_of(
