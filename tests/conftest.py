@@ -15,8 +15,8 @@ from fhirbridge.demo.server import Server, sekmet_server
 collect_ignore = ["harness"]
 ROOT = Path(__file__).resolve().parent.parent
 # No deadline anywhere: nothing is timed in a test, and a slow machine is no fault. CI repeats the same examples.
-settings.register_profile("dev", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, max_examples=30, print_blob=True)
+settings.register_profile("dev", deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, max_examples=10, print_blob=True)
 # Finds a failure and does not look for a smaller one: quick while something is known to be wrong.
 settings.register_profile("first", settings.get_profile("dev"), phases=[Phase.explicit, Phase.generate])
 settings.register_profile("long", settings.get_profile("dev"), max_examples=2_000)
