@@ -193,12 +193,12 @@ class PolicyRule:
     def __init__(self, binding: Binding) -> None:
         self._term = term(terms.LEGAL_BASIS)
         definition = extensions.ADDITIONAL_REGULATORY_BASIS
-        self._url, self._urls = definition.written_url(binding), (definition.written_url(binding),)
+        self._url = definition.written_url(binding)
         self._further = Inside("valueCodeableConcept", self._term)
         self._unknown = {"extension": [{"url": ABSENT_REASON, "valueCode": "unknown"}]}
         self.carries = (
             *below("policyRule", self._term.carries),
-            *(path for url in self._urls for path in below(f"extension({url})", self._further.carries)),
+            *below(f"extension({self._url})", self._further.carries),
         )
 
     def write(self, record: Consent, node: Tree, extensions: list[Tree]) -> None:
@@ -214,7 +214,7 @@ class PolicyRule:
             rule = at("policyRule", an_object, node["policyRule"])
             if "coding" in rule or "text" in rule:
                 found.append(at("policyRule", self._term.decode, rule))
-        found += read_each(extensions, self._urls, self._further.decode)
+        found += read_each(extensions, (self._url,), self._further.decode)
         if found:
             values["legal_bases"] = found
 
@@ -258,9 +258,9 @@ class VerificationDates:
 
     def __init__(self, binding: Binding) -> None:
         definition = extensions.VERIFICATION_DATE
-        self._url, self._urls = definition.written_url(binding), (definition.written_url(binding),)
+        self._url = definition.written_url(binding)
         self._further = Inside("valueDateTime", moment)
-        self.carries = ("verificationDate", *(f"extension({url}).valueDateTime" for url in self._urls))
+        self.carries = ("verificationDate", f"extension({self._url}).valueDateTime")
 
     def write(self, record: Verification, node: Tree, extensions: list[Tree]) -> None:
         if record.dates:
@@ -269,7 +269,7 @@ class VerificationDates:
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         found = [at("verificationDate", moment.decode, node["verificationDate"])] if "verificationDate" in node else []
-        found += read_each(extensions, self._urls, self._further.decode)
+        found += read_each(extensions, (self._url,), self._further.decode)
         if found:
             values["dates"] = found
 

@@ -59,10 +59,7 @@ class Number:
 
     def __init__(self, binding: Binding) -> None:
         self.url = extensions.ORIGINAL_QUANTITY.written_url(binding)
-        self._urls = (extensions.ORIGINAL_QUANTITY.written_url(binding),)
-        self.extension_carries = tuple(
-            f"extension({url}).valueQuantity.{name}" for url in self._urls for name in _QUANTITY
-        )
+        self.extension_carries = tuple(f"extension({self.url}).valueQuantity.{name}" for name in _QUANTITY)
 
     def write(self, value: Decimal, unit: str, comparator: str | None, node: Tree, found: list[Tree]) -> None:
         """Write the number into ``node`` and, where it was converted, the original into ``found``."""
@@ -74,10 +71,9 @@ class Number:
     def read(self, node: Tree, found: Extensions) -> Tree:
         """The number as recorded: ``value``, ``unit`` and perhaps ``comparator``."""
         number: Tree = at("valueQuantity", quantity.decode, node["valueQuantity"])
-        for url in self._urls:
-            for position, item in found.get(url, ()):
-                original = at(f"extension[{position}].valueQuantity", quantity.decode, item.get("valueQuantity"))
-                number |= {"value": original["value"], "unit": original["unit"]}
+        for position, item in found.get(self.url, ()):
+            original = at(f"extension[{position}].valueQuantity", quantity.decode, item.get("valueQuantity"))
+            number |= {"value": original["value"], "unit": original["unit"]}
         return number
 
 
