@@ -20,7 +20,7 @@ VALIDATED ?= 10
 # Options of the benchmark, such as BENCH="--seconds 1 --kind session".
 BENCH ?=
 
-.PHONY: help demo test lint acceptance wheel-test bench-map lock clean
+.PHONY: help demo test lint acceptance wheel-test bench-map bench-ledger lock clean
 
 help: ## list what can be done
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -71,6 +71,9 @@ wheel-test: $(READY) ## the suite against the built wheel, in an empty environme
 
 bench-map: $(READY) ## records → FHIR bytes and back, as ratios to a hand-written converter
 	@$(BIN)/python -m benchmarks.map $(BENCH)
+
+bench-ledger: $(READY) ## what the ledger costs: claim, begin, null send, settle
+	@$(BIN)/python -m benchmarks.ledger $(BENCH)
 
 lock: ## write requirements/*.lock anew (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \

@@ -24,16 +24,16 @@ from benchmarks import document
 from benchmarks.handwritten.converters import converter
 from benchmarks.likeness import unlike
 from benchmarks.machine import machine
-from benchmarks.samples import PATIENTS, SEED, samples
+from benchmarks.samples import PAGE, PATIENTS, SEED, samples
 from benchmarks.timing import Contender, Ratio, Timing, measure, ratio
 from fhirbridge.binding import Binding, Clinic, Release
 from fhirbridge.fhir import json
 from fhirbridge.mapping import Mappings, kinds
 from fhirbridge.records import Record, to_json
 
-SAMPLE = 2600
+SAMPLE = 4000
 # Layouts that are learned while reading are learned from these.
-WARM_UP = 800
+WARM_UP = 2000
 COMPARED = 100
 ROUNDS = 9
 CLINIC = Clinic("clinic.example", b"the id key of the benchmark only")
@@ -83,7 +83,7 @@ class Bench:
         self._binding, self._kind, self._sample, self._seconds = binding, kind, sample, seconds
         self._by_hand = converter(kind, binding)
         self._mappings = Mappings(binding)
-        self._warm_up = min(WARM_UP, len(sample) // 3)
+        self._warm_up = min(WARM_UP, len(sample) // 2)
         to_fhir = self._mappings.to_fhir
         self._resources = [json.dump(to_fhir(record).parts[0].resource) for record in sample]
 
@@ -174,11 +174,11 @@ def as_text(found: list[Result]) -> str:
     text = f"""## Mapping speed
 
 {document.details()}
-Up to {SAMPLE:,} records of each kind, drawn at random from a synthetic clinic (seed {SEED}, {PATIENTS} patients).
-The first {WARM_UP} warm fhirbridge up, the others are seen once each. One process, one thread, processor time, in
-{ROUNDS} rounds in which all contenders take turns. A ratio is how many times faster fhirbridge is than the converter
-written by hand, in the same round on the same records: median (lowest–highest). Times are medians in microseconds per
-record.
+Up to {SAMPLE:,} records of each kind out of a synthetic clinic (seed {SEED}, {PATIENTS} patients), drawn as pages of
+{PAGE} consecutive records. The first {WARM_UP:,} warm fhirbridge up, the others are seen once each. One process, one
+thread, processor time, in {ROUNDS} rounds in which all contenders take turns. A ratio is how many times faster
+fhirbridge is than the converter written by hand, in the same round on the same records: median (lowest–highest). Times
+are medians in microseconds per record.
 
 "By hand" is the converter in `benchmarks/handwritten`: dictionary → `fhir.resources` model → JSON, and JSON → model →
 record. It writes the primary resource only and knows no residue. R4 uses its R4B models, for it has none for R4. Where

@@ -1,4 +1,4 @@
-"""Records to measure with: those of a synthetic clinic, in random order, so that a neighbour helps nobody."""
+"""Records to measure with: pages of a synthetic clinic, as a push or a pull meets them, the pages in random order."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from fhirbridge.records import Record, parse
 from fhirbridge.synth import Options, records
 
 SEED = 7
-PATIENTS = 600
+PATIENTS = 1500
+PAGE = 50
 
 
 def samples(kinds: Mapping[str, Kind], size: int) -> dict[str, list[Record]]:
-    """At most ``size`` records of each kind, drawn at random from a clinic of ``PATIENTS`` patients; always the same.
+    """At most ``size`` records of each kind out of a clinic of ``PATIENTS`` patients, page by page; always the same.
 
     The trees go through JSON text once, so that a record holds what a file of records would have given.
     """
@@ -24,5 +25,11 @@ def samples(kinds: Mapping[str, Kind], size: int) -> dict[str, list[Record]]:
         if tree["kind"] in found:
             found[tree["kind"]].append(json.dump({name: value for name, value in tree.items() if name != "kind"}))
     chance = random.Random(SEED)  # noqa: S311 - a sample, not a secret
-    chosen = {name: chance.sample(lines, min(size, len(lines))) for name, lines in found.items()}
+    chosen = {name: _pages(lines, size, chance) for name, lines in found.items()}
     return {name: [parse(kinds[name].record, json.parse(line)) for line in lines] for name, lines in chosen.items()}
+
+
+def _pages(lines: list[bytes], size: int, chance: random.Random) -> list[bytes]:
+    starts = range(0, len(lines), PAGE)
+    drawn = chance.sample(starts, min(size // PAGE, len(starts)))
+    return [line for start in drawn for line in lines[start : start + PAGE]]

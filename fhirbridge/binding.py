@@ -5,12 +5,17 @@ A mapping is bound once; everything that does not vary from record to record is 
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 BASE = "https://fhirbridge.example/fhir"
 MAPPING_VERSION = "1.0"
+_BLOCK = 64
 
 
 class Release(StrEnum):
@@ -63,11 +68,16 @@ class Binding:
     clinic: Clinic
     release: Release
     overlay: Overlay = Overlay()
-    # The keyed hash, ready to be copied: making one anew for each id costs twice as much.
-    _keyed: hmac.HMAC = field(init=False, repr=False, compare=False)
+    # The two keyed hashes of HMAC (RFC 2104), ready to be copied: an object of ``hmac`` costs half as much again.
+    _inner: _Hash = field(init=False, repr=False, compare=False)
+    _outer: _Hash = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_keyed", hmac.new(self.clinic.id_key, f"{self.clinic.domain}|".encode(), "sha256"))
+        key = self.clinic.id_key if len(self.clinic.id_key) <= _BLOCK else sha256(self.clinic.id_key).digest()
+        block = key.ljust(_BLOCK, b"\0")
+        inner = bytes(byte ^ 0x36 for byte in block) + f"{self.clinic.domain}|".encode()
+        object.__setattr__(self, "_inner", sha256(inner))
+        object.__setattr__(self, "_outer", sha256(bytes(byte ^ 0x5C for byte in block)))
 
     @property
     def bases(self) -> tuple[str, ...]:
@@ -92,6 +102,7 @@ class Binding:
 
         A letter comes first, for HAPI refuses ids made of digits alone.
         """
-        keyed = self._keyed.copy()
-        keyed.update(f"{kind}|{record_id}|{role}".encode())
-        return "f" + keyed.hexdigest()[:32]
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(f"{kind}|{record_id}|{role}".encode())
+        outer.update(inner.digest())
+        return "f" + outer.hexdigest()[:32]

@@ -24,11 +24,13 @@ from pydantic_core import PydanticCustomError
 from fhirbridge.errors import ConfigError, Fault
 
 FILE_NAME = "fhirbridge.toml"
+LEDGER_FILE = "fhirbridge-ledger.db"
 VARIABLE = "FHIRBRIDGE_CONFIG"
 DEMO_DOMAIN = "clinic.example"
 # Public on purpose: ids made with it can be guessed by anybody, which is why it serves only a trial.
 DEMO_ID_KEY = b"fhirbridge demonstration id key, not a secret"
 _SHORTEST_ID_KEY = 16
+_SQLITE = "sqlite:///"
 _LARGEST_SECRET = 65_536
 
 T = TypeVar("T")
@@ -37,6 +39,17 @@ Seconds = Annotated[float, Field(gt=0, le=3600)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^https?://[^\s\\]+$")]
 ResourceType = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{1,63}$")]
 Domain = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+# The ways to write (specification §9.3), the safest first; what each does stands in fhirbridge.sync.strategy.
+WriteName = Literal[
+    "client-id",
+    "idempotency-key",
+    "conditional-update",
+    "conditional-create",
+    "conditional-create-tag",
+    "search-then-create",
+]
+EVERY_TYPE = "*"
 
 
 class _Table(BaseModel):
@@ -134,8 +147,17 @@ class CanSettings(_Table):
     """``[site.NAME.can]``: what is known of the server; it outranks its CapabilityStatement, which may be wrong."""
 
     update_create: bool | None = None
+    if_match: bool | None = None
+    if_none_match: bool | None = None
+    conditional_create: bool | None = None
+    conditional_update: bool | None = None
+    identifier_search: bool | None = None
+    tag_search: bool | None = None
     transaction: bool | None = None
     batch: bool | None = None
+    bare_if_none_exist: bool | None = None
+    idempotency_key: HeaderName | None = None
+    index_lag: Annotated[float, Field(ge=0, le=3600)] | None = None
 
 
 class SiteSettings(_Table):
@@ -152,6 +174,14 @@ class SiteSettings(_Table):
     overlay: OverlaySettings = OverlaySettings()
     can: CanSettings = CanSettings()
     types: tuple[ResourceType, ...] = ()
+    write: dict[ResourceType | Literal["*"], WriteName] = {}
+    retract_without_status: Literal["modifier", "delete", "park"] = "modifier"
+    provenance: Literal["auto", "always", "never"] = "auto"
+
+    @field_validator("write", mode="before")
+    @classmethod
+    def _one_for_all(cls, value: Any) -> Any:
+        return {EVERY_TYPE: value} if isinstance(value, str) else value
 
     @field_validator("base_url")
     @classmethod
@@ -203,10 +233,18 @@ class SourceSettings(_Table):
         return self
 
 
+class LedgerSettings(_Table):
+    """``[ledger]``: where the state of every delivery is kept; a file beside the configuration unless it says."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^(sqlite:///|postgresql\+psycopg://)\S+$")] | None = None
+    adverse_event_limit: Annotated[float, Field(gt=0, le=86_400)] = 900.0
+
+
 class Settings(_Table):
     """The whole configuration, as it stands in the file."""
 
     clinic: ClinicSettings
+    ledger: LedgerSettings = LedgerSettings()
     site: dict[str, SiteSettings] = {}
     source: dict[str, SourceSettings] = {}
 
@@ -216,6 +254,7 @@ class Config:
 
     def __init__(self, settings: Settings, directory: Path, environ: Mapping[str, str]) -> None:
         self.clinic = settings.clinic
+        self.ledger = settings.ledger
         self._settings = settings
         self._directory = directory
         self._environ = environ
@@ -253,6 +292,12 @@ class Config:
             raise ConfigError("the token holds characters a bearer token cannot have", code="config.token")
         return token.decode("ascii")
 
+    def ledger_url(self) -> str:
+        """Where the ledger is; a relative SQLite file is taken from the directory of the configuration."""
+        url = self._settings.ledger.url or f"{_SQLITE}{LEDGER_FILE}"
+        path = Path(url.removeprefix(_SQLITE))
+        return url if not url.startswith(_SQLITE) else f"{_SQLITE}{(self._directory / path).absolute()}"
+
     def site(self, name: str) -> SiteSettings:
         """The settings of a site. Raises :class:`ConfigError` naming the nearest one."""
         return _named(self._settings.site, name, "site")
@@ -260,6 +305,11 @@ class Config:
     def source(self, name: str) -> SourceSettings:
         """The settings of a source. Raises :class:`ConfigError` naming the nearest one."""
         return _named(self._settings.source, name, "source")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the sources, in their order."""
+        return tuple(self._settings.source)
 
     def beside(self, path: str) -> str:
         """A source's path, a relative one taken from the directory of the configuration; ``-`` stays."""
@@ -323,7 +373,8 @@ def _keys_beside(location: Sequence[int | str]) -> list[str]:
     model: type[BaseModel] = Settings
     named: dict[str, type[BaseModel]] = {"site": SiteSettings, "source": SourceSettings}
     tables: dict[str, type[BaseModel]] = {
-        "clinic": ClinicSettings, "overlay": OverlaySettings, "can": CanSettings, "id_key": Secret, "token": Secret
+        "clinic": ClinicSettings, "overlay": OverlaySettings, "can": CanSettings, "id_key": Secret, "token": Secret,
+        "ledger": LedgerSettings,
     }  # fmt: skip
     for depth, step in enumerate(map(str, location[:-1])):
         model = named[str(location[0])] if depth == 1 and location[0] in named else tables.get(step, model)

@@ -9,6 +9,10 @@
     ├── ConfigError                 fhirbridge.toml or the environment is wrong                   (exit 2)
     ├── UsageError                  the command line is wrong                                     (exit 2)
     ├── SourceError                 a file that cannot be read as records at all                  (exit 2)
+    ├── LedgerError                 the durable state of the deliveries
+    │   ├── LedgerUnavailable       locked, full, read-only, out of reach: nothing was written, try again
+    │   ├── LedgerMismatch          made with another id key, by a newer version, or no ledger    (exit 2)
+    │   └── LeaseLost               somebody else holds these patients' lanes now
     └── SiteError                   a FHIR server
         ├── SiteUnreachable         no answer: refused, timed out, broken off                     (exit 3)
         ├── SiteRefused             an answer with an error status, its OperationOutcome parsed
@@ -131,6 +135,34 @@ class SourceError(FhirbridgeError):
     code = "source"
 
 
+class LedgerError(FhirbridgeError):
+    """The ledger could not do what was asked; nothing was changed."""
+
+    code = "ledger"
+
+
+class LedgerUnavailable(LedgerError):
+    """Locked, full, read-only or out of reach. Nothing was written; the same call works when the cause is gone."""
+
+    code = "ledger.unavailable"
+
+
+class LedgerMismatch(LedgerError):
+    """Not the ledger that belongs here: another id key, a newer schema, or no ledger of ours."""
+
+    code = "ledger.mismatch"
+
+
+class LeaseLost(LedgerError):
+    """A worker's hold on some lanes is over; ``lanes`` are their numbers. Nothing was changed, in any lane."""
+
+    code = "ledger.lease"
+
+    def __init__(self, message: str, *, lanes: Iterable[int], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.lanes = frozenset(lanes)
+
+
 class SiteError(FhirbridgeError):
     """A FHIR server did not do what was asked."""
 
@@ -148,14 +180,28 @@ class SiteUnreachable(SiteError):
 
 
 class SiteRefused(SiteError):
-    """An answer with an error status. ``issues`` are those of its OperationOutcome (code and expression only)."""
+    """An answer with an error status. ``issues`` are those of its OperationOutcome (code and expression only).
+
+    ``retry_after`` is that header as the server wrote it; ``signals`` are issue codes and vendors' error numbers.
+    """
 
     code = "site.refused"
 
-    def __init__(self, message: str, *, status: int, issues: Iterable[Fault] = (), hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        issues: Iterable[Fault] = (),
+        hint: str = "",
+        retry_after: str | None = None,
+        signals: Iterable[str] = (),
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.issues = tuple(issues)
+        self.retry_after = retry_after
+        self.signals = frozenset(signals)
 
 
 class SiteUntrusted(SiteError):

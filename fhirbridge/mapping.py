@@ -13,13 +13,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, NamedTuple
 
 from fhirbridge.binding import Binding, Clinic, Overlay, Release
 from fhirbridge.codec.element import Rules
 from fhirbridge.codec.extension import Simple
 from fhirbridge.errors import ConfigError, Fault, NotExpressible, RecordRefused, Refused, ResourceRefused
 from fhirbridge.fhir.json import Json, Tree, parse_object
+from fhirbridge.layout import Layouts, every
 from fhirbridge.records import Record, parse, to_json
 from fhirbridge.residue import Entry, difference, lay, leaves
 from fhirbridge.spelling import Spelling
@@ -71,12 +72,14 @@ class Written:
     dropped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Reading:
+class Reading(NamedTuple):
     """What a resource becomes: the record, and what the record cannot hold, by path."""
 
     record: Record
     residue: tuple[Entry, ...] = ()
+
+    def __repr__(self) -> str:
+        return "Reading(…)"
 
 
 Profiles = Callable[[Any, Tree], tuple[str, ...]]
@@ -112,7 +115,7 @@ class BoundMapping:
         spellings: Mapping[str, str] | None = None,
     ) -> None:
         self.kind, self.binding, self.rules = kind, binding, rules
-        self._profiles, self._projections = profiles, projections
+        self.profiles, self._projections = profiles, projections
         self.carries = frozenset(rules.carries)
         aliases = {alias: rule.url for rule in rules.rules if isinstance(rule, Simple) for alias in rule.aliases}
         self.spelling = Spelling(binding, aliases | dict(spellings or {}))
@@ -196,7 +199,7 @@ class BoundMapping:
             "id": self.resource_id(record.id),
         }
         self.rules.write_into(resource, record)
-        profiles = self._profiles(record, resource)
+        profiles = self.profiles(record, resource)
         if profiles:
             resource["meta"]["profile"] = list(profiles)
         return resource
@@ -277,7 +280,7 @@ class Kind:
     record: type[Record]
     resource_type: str
     bind: Callable[[Kind, Binding], BoundMapping]
-    claims: Callable[[Tree], bool] = lambda resource: True
+    claims: Callable[[Tree], bool] = every
 
 
 @functools.cache
@@ -300,6 +303,8 @@ class Mappings:
         self.kinds = kinds() if kinds_ is None else kinds_
         self.bound = {name: kind.bind(kind, binding) for name, kind in self.kinds.items()}
         self._roles = frozenset(f"{base}/CodeSystem/role" for base in binding.bases)
+        self._role_texts = [role.encode() for role in self._roles]
+        self._layouts = Layouts()
 
     def to_fhir(self, record: Record, residue: Iterable[Entry] = ()) -> Written:
         """The resources of a record of any kind."""
@@ -307,11 +312,11 @@ class Mappings:
 
     def from_fhir(self, resource: Tree) -> Reading:
         """The record of a resource of any kind. Raises :class:`ResourceRefused`, also where no kind claims it."""
+        candidates = self._candidates(resource)
+        kind = next((one for one in candidates if one.claims(resource)), None)
+        if kind is not None:
+            return self.bound[kind.name].from_fhir(resource)
         resource_type = resource.get("resourceType")
-        candidates = [kind for kind in self.kinds.values() if kind.resource_type == resource_type]
-        for kind in candidates:
-            if kind.claims(resource):
-                return self.bound[kind.name].from_fhir(resource)
         path = resource_type if isinstance(resource_type, str) and resource_type.isalnum() else "resourceType"
         known = ", ".join(sorted({kind.resource_type for kind in self.kinds.values()}))
         reason = (
@@ -320,11 +325,33 @@ class Mappings:
         raise ResourceRefused([Fault("resource.no_mapping", path, reason, f"types that are read: {known}")])
 
     def read(self, body: bytes) -> Reading:
-        """The record of a resource's JSON text. Raises :class:`JsonError` as well as :class:`ResourceRefused`."""
-        return self.from_fhir(parse_object(body))
+        """The record of a resource's JSON text.
+
+        What it gives is what :meth:`from_fhir` gives; a layout that was read before is read without parsing. Raises
+        :class:`JsonError` as well as :class:`ResourceRefused`.
+        """
+        record = self._layouts.read(body)
+        if record is not None:
+            return Reading(record)
+        resource = parse_object(body)
+        reading = self.from_fhir(resource)
+        if not reading.residue:
+            names = [kind.name for kind in self._candidates(resource)]
+            rivals = [self.kinds[name].claims for name in names[: names.index(reading.record.kind)]]
+            self._layouts.learn(self.bound[reading.record.kind], rivals, body, resource, reading.record)
+        return reading
+
+    def _candidates(self, resource: Tree) -> list[Kind]:
+        """The kinds that are kept in this type of resource, in the order in which they are asked."""
+        resource_type = resource.get("resourceType")
+        return [kind for kind in self.kinds.values() if kind.resource_type == resource_type]
 
     def is_projection(self, resource: Tree) -> bool:
         """Whether a resource is one of our own projections, which say nothing that the primary does not say."""
         meta = resource.get("meta")
         tags = meta.get("tag") if isinstance(meta, dict) else None
         return any(isinstance(tag, dict) and tag.get("system") in self._roles for tag in tags or ())
+
+    def holds_projection(self, body: bytes) -> bool:
+        """Whether the JSON text of a resource is one of our own projections. Raises :class:`JsonError`."""
+        return any(role in body for role in self._role_texts) and self.is_projection(parse_object(body))

@@ -14,8 +14,8 @@ from fhirbridge.client.rest import Client, Listener
 from fhirbridge.client.transport import Transport
 from fhirbridge.config import Config, SiteSettings
 from fhirbridge.errors import ConfigError, Fault, SiteRefused
-from fhirbridge.fhir.bundle import Address, BundleType, next_link, resources
-from fhirbridge.fhir.capability import Capabilities, settled
+from fhirbridge.fhir.bundle import Address, next_link, resources
+from fhirbridge.fhir.capability import Capabilities
 from fhirbridge.fhir.json import Tree
 from fhirbridge.mapping import Binding, Clinic, Kind, Mappings, Overlay, Release
 from fhirbridge.records import Ref
@@ -82,15 +82,6 @@ class Site:
             return Capabilities()
 
     @property
-    def bundle_type(self) -> BundleType:
-        """Transaction or batch: as set, else a transaction unless the server declares only batches."""
-        if self.settings.transaction != "auto":
-            return self.settings.transaction
-        can, system = self.settings.can, self.capabilities.system
-        only_batch = "batch" in system or can.batch is True
-        return "transaction" if settled(can.transaction, "transaction" in system, not only_batch) else "batch"
-
-    @property
     def types(self) -> tuple[str, ...]:
         """The resource types to pull: as set, else those that a kind of record is kept in."""
         every = dict.fromkeys(kind.resource_type for kind in self.mappings.kinds.values())
@@ -104,13 +95,6 @@ class Site:
             said = f"FHIR {declared}" if known else "another release of FHIR"
             message = f"site.{self.name}.release is {wanted.value}, but the server speaks {said}"
             raise ConfigError(message, code="config.release", hint="set release, or check base_url")
-
-    def check_writable(self) -> None:
-        """Raise :class:`ConfigError` where records cannot be written: the server is known to refuse ids of ours."""
-        self.check()
-        if self.settings.can.update_create is False:
-            message = f"site.{self.name} does not let a client choose ids (can.update_create = false)"
-            raise ConfigError(message, code="config.no_update_create", hint="a site needs PUT Type/id to be pushed to")
 
 
 class Patients:

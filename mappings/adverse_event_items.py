@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from fhirbridge.binding import Binding
 from fhirbridge.codec.element import Extensions, below
 from fhirbridge.codec.extension import read_each
 from fhirbridge.codec.leaf import Codec, a_list, an_object, at, concept, concept_node, keys_of, reference
+from fhirbridge.codec.writer import Draft, Drafted
 from fhirbridge.errors import Refused
 from fhirbridge.fhir.json import Json, Tree
 from fhirbridge.records.adverse_event import Action
@@ -75,11 +75,12 @@ class ActionItem:
         self._words: Mapping[tuple[str, str], str] = local.ACTION_TAKEN.words(binding)
 
     def encode(self, value: Action) -> Tree:
+        fields = value.__dict__
+        if (taken := fields["taken"]) is not None:
+            node, text = self._nodes[taken], fields["text"]
+            return {self._item.concept: node if text is None else {**node, "text": text}}
         if value.given is not None:
             return self._item.encode(value.given)
-        if value.taken is not None:
-            node = self._nodes[value.taken]
-            return {self._item.concept: node if value.text is None else {**node, "text": value.text}}
         assert value.treatment is not None
         for key in keys_of(concept.encode(value.treatment)):
             if key in self._words:
@@ -100,7 +101,7 @@ class ActionItem:
         return action | ({"text": item["text"]} if "text" in item else {})
 
 
-class ItemExtensions:
+class ItemExtensions(Drafted):
     """A tuple field ⇄ extensions of the guide that hold one part, ``item``."""
 
     def __init__(self, url: str, field: str, codec: Codec) -> None:
@@ -108,11 +109,9 @@ class ItemExtensions:
         self.fields = (field,)
         self.carries = below(f"extension({url}).extension(item)", codec.carries)
 
-    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
-        encode = self._codec.encode
-        extensions += [
-            {"url": self.url, "extension": [{"url": "item", **encode(value)}]} for value in getattr(record, self.field)
-        ]
+    def draft(self, to: Draft) -> None:
+        item = f"{{'url': {self.url!r}, 'extension': [{{'url': 'item', **{to.encoded(self._codec)}}}]}}"
+        to.given(self.field, f"extensions.append({item})", many=True)
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         found = read_each(extensions, (self.url,), self._decode)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from fhirbridge.binding import Binding
 from fhirbridge.codec.element import Element, Extensions, Many, Rules, Slots, decode_each, has_member
 from fhirbridge.codec.leaf import Inside, at, concept, moment, period, reference
+from fhirbridge.codec.writer import Draft
 from fhirbridge.errors import Refused
 from fhirbridge.fhir.json import Json, Tree
 from fhirbridge.records.adverse_event import AdverseEvent, may_contribute
-from fhirbridge.records.base import Ref
 from mappings import extensions as own
 from mappings.adverse_event_items import Item
 from mappings.adverse_event_r4 import target_of_tree
@@ -104,9 +104,9 @@ class SupportingRole:
             for one in item["extension"]
         )
 
-    def items(self, record: AdverseEvent) -> Sequence[Json]:
-        refs: tuple[Ref, ...] = getattr(record, self.field)
-        return [{"extension": [self._extension], **self._codec.encode(one)} for one in refs]
+    def draft(self, to: Draft) -> None:
+        item = f"{{'extension': [{to.name(self._extension)}], **{to.encoded(self._codec)}}}"
+        to.given(self.field, f"items.append({item})", many=True)
 
     def take(self, name: str, items: Sequence[tuple[int, Json]], values: Tree) -> None:
         values[self.field] = decode_each(name, self._codec, items)

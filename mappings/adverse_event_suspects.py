@@ -34,17 +34,19 @@ class CausalityR4:
 
     def encode(self, value: Causality) -> Tree:
         node: Tree = {}
-        codings = self._assessed.codings(value.assessment, value.relatedness)
-        if codings:
-            node["assessment"] = {"coding": codings}
-            if isinstance(value.assessment, str):
-                node["assessment"]["text"] = terms.label(value.assessment)
-        if value.relatedness_text is not None:
-            node["productRelatedness"] = value.relatedness_text
-        if value.method is not None:
-            node["method"] = self._method.encode(value.method)
-        if value.author is not None:
-            node["author"] = reference.encode(value.author)
+        fields = value.__dict__
+        assessment = fields["assessment"]
+        if codings := self._assessed.codings(assessment, fields["relatedness"]):
+            said: Tree = {"coding": codings}
+            if isinstance(assessment, str):
+                said["text"] = terms.label(assessment)
+            node["assessment"] = said
+        if (text := fields["relatedness_text"]) is not None:
+            node["productRelatedness"] = text
+        if (method := fields["method"]) is not None:
+            node["method"] = self._method.encode(method)
+        if (author := fields["author"]) is not None:
+            node["author"] = reference.encode(author)
         return node
 
     def decode(self, node: Json) -> Tree:
@@ -69,17 +71,17 @@ class CausalityR5:
         self._assessed, self._method = Assessed(binding), causality_method(binding)
 
     def encode(self, value: Causality) -> Tree:
-        node: Tree = {}
-        codings = self._assessed.codings(value.assessment, value.relatedness)
+        fields, node = value.__dict__, {}
+        codings = self._assessed.codings(fields["assessment"], fields["relatedness"])
         related: Tree = {"coding": codings} if codings else {}
-        if value.relatedness_text is not None:
-            related["text"] = value.relatedness_text
+        if (text := fields["relatedness_text"]) is not None:
+            related["text"] = text
         if related:
             node["entityRelatedness"] = related
-        if value.method is not None:
-            node["assessmentMethod"] = self._method.encode(value.method)
-        if value.author is not None:
-            node["author"] = reference.encode(value.author)
+        if (method := fields["method"]) is not None:
+            node["assessmentMethod"] = self._method.encode(method)
+        if (author := fields["author"]) is not None:
+            node["author"] = reference.encode(author)
         return node
 
     def decode(self, node: Json) -> Tree:

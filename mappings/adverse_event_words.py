@@ -74,10 +74,11 @@ class EventCode:
         self.carries = (f"{name}.coding.system", f"{name}.coding.code")
 
     def write(self, record: AdverseEvent, node: Tree, extensions: list[Tree]) -> None:
-        codings = [coding.encode(one) for one in record.codings]
-        if record.term is not None:
-            codings.insert(0, self._nodes[record.term])
-        else:
+        term = record.term
+        codings = [] if term is None else [self._nodes[term]]
+        if record.codings:
+            codings += map(coding.encode, record.codings)
+        if term is None:
             for position, key in enumerate(keys_of({"coding": codings})):
                 if key in self._terms:
                     reason = "the code is one of the record's terms"
@@ -141,10 +142,12 @@ class Seriousness:
         self._code = criterion
 
     def write(self, record: AdverseEvent, node: Tree, extensions: list[Tree]) -> None:
-        if record.serious is not None:
-            node["seriousness"] = self._nodes[record.serious]
-        extensions += [self._extension(one, True) for one in record.seriousness_criteria]
-        extensions += [self._extension(one, False) for one in record.criteria_ruled_out]
+        if (serious := record.serious) is not None:
+            node["seriousness"] = self._nodes[serious]
+        if met := record.seriousness_criteria:
+            extensions += [self._extension(one, True) for one in met]
+        if ruled_out := record.criteria_ruled_out:
+            extensions += [self._extension(one, False) for one in ruled_out]
 
     def _extension(self, criterion: str | Concept, present: bool) -> Tree:
         parts = [

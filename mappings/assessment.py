@@ -140,14 +140,15 @@ class Result:
         )
 
     def write(self, record: Assessment, node: Tree, extensions: list[Tree]) -> None:
-        if record.score is not None:
-            node["valueQuantity"] = quantity_node(record.score, SCORE, record.comparator)
-        elif record.answer is not None:
-            node["valueCodeableConcept"] = concept.encode(record.answer)
-        elif record.absent_reason is not None:
-            node["dataAbsentReason"] = ABSENT_REASON.encode(record.absent_reason)
-        if record.items:
-            node["component"] = [self._items.encode(item) for item in record.items]
+        fields = record.__dict__
+        if (score := fields["score"]) is not None:
+            node["valueQuantity"] = quantity_node(score, SCORE, fields["comparator"])
+        elif (answer := fields["answer"]) is not None:
+            node["valueCodeableConcept"] = concept.encode(answer)
+        elif (absent := fields["absent_reason"]) is not None:
+            node["dataAbsentReason"] = ABSENT_REASON.encode(absent)
+        if items := fields["items"]:
+            node["component"] = [self._items.encode(item) for item in items]
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         if "valueQuantity" in node:

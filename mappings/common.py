@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fhirbridge.binding import MAPPING_VERSION, Binding
 from fhirbridge.codec.element import Elements, Extensions, Many, Slots
 from fhirbridge.codec.leaf import Term, annotation, coding_node, concept_node, identifier
+from fhirbridge.codec.writer import Draft
 from fhirbridge.errors import Refused
 from fhirbridge.fhir.json import Json, Tree
 from fhirbridge.records import Instant, Record
@@ -26,8 +27,8 @@ class OwnIdentifier:
     def claims(self, item: Json) -> bool:
         return isinstance(item, dict) and item.get("system") == self.system and isinstance(item.get("value"), str)
 
-    def items(self, record: Record) -> Sequence[Json]:
-        return ({"system": self.system, "value": record.id},)
+    def draft(self, to: Draft) -> None:
+        to.add(f"items.append({{'system': {self.system!r}, 'value': fields['id']}})")
 
     def take(self, name: str, items: Sequence[tuple[int, Json]], values: Tree) -> None:
         if len(items) > 1:
@@ -70,17 +71,17 @@ class Meta:
 
     def of(self, record: Record, key: str, role: str = "") -> Tree:
         """The meta of a part of ``record``; ``role`` marks a projection as such."""
-        labels = self._labels
-        if record.sensitivity:
-            labels = labels + [self._sensitive[word] for word in record.sensitivity]
+        fields, labels = record.__dict__, self._labels
+        if sensitivity := fields["sensitivity"]:
+            labels = labels + [self._sensitive[word] for word in sensitivity]
         tags = [
             self._version,
             {"system": self._key, "code": key},
-            {"system": self._revision, "code": str(record.revision)},
+            {"system": self._revision, "code": str(fields["revision"])},
         ]
         if role:
             tags.append({"system": self._role, "code": role})
-        return {"source": record.source or self._source, "security": labels, "tag": tags}
+        return {"source": fields["source"] or self._source, "security": labels, "tag": tags}
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         meta = node.get("meta", {})

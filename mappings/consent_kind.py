@@ -6,6 +6,7 @@ types of consent: our own code stands beside it where it says less than the reco
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from fhirbridge.binding import Binding
@@ -53,34 +54,36 @@ class ConsentKind:
             word: node for word, node in local.CONSENT_KIND.concepts(binding).items() if word not in _PLAIN.values()
         }
         self._types = local.CONSENT_KIND.words(binding)
+        self._usual = {type_: self._elements(type_, {}, ()) for type_ in (*SCOPE, OTHER)}
 
     def write(self, record: Consent, node: Tree, extensions: list[Tree]) -> None:
+        if record.scope is None and not record.categories:
+            node.update(self._usual[record.consent_type])
+            return
         self._check(record)
-        scope = self._scope(record)
-        items = [_CATEGORY.encode(one) for one in record.categories]
-        if record.consent_type in self._kinds:
-            items.insert(0, self._kinds[record.consent_type])
-        if not self._r5:
-            node["scope"] = scope
-        elif record.consent_type != OTHER:
-            items.insert(0, scope)
-        node["category"] = [*items, PATIENT_CONSENT]
+        scope = {} if record.scope is None else concept.encode(record.scope)
+        node.update(self._elements(record.consent_type, scope, map(_CATEGORY.encode, record.categories)))
 
-    def _scope(self, record: Consent) -> Tree:
-        node: Tree = {} if record.scope is None else dict(concept.encode(record.scope))
-        if record.consent_type != OTHER:
-            node["coding"] = [self._scopes[record.consent_type], *node.get("coding", ())]
-        return node or {"text": OTHER}
+    def _elements(self, type_: str, beside: Tree, further: Iterable[Json]) -> Tree:
+        """The elements that say a type, with what stands beside the scope's own coding and the further categories."""
+        scope = beside
+        if type_ != OTHER:
+            scope = {**beside, "coding": [self._scopes[type_], *beside.get("coding", ())]}
+        items = [self._kinds[type_]] if type_ in self._kinds else []
+        items = [*items, *further, PATIENT_CONSENT]
+        if not self._r5:
+            return {"scope": scope or {"text": OTHER}, "category": items}
+        return {"category": items if type_ == OTHER else [scope, *items]}
 
     def _check(self, record: Consent) -> None:
         """Refuse what would read back as another type: the scope is a modifier, so a doubt about it is no detail."""
-        scope = [] if record.scope is None else _keys(record.scope)
-        if any(key in self._plain for key in scope):
-            raise Refused.at("record.scope", "scope", "a code of the scope that follows from the type", "leave it out")
-        if record.consent_type == OTHER and record.scope is not None:
-            if self._r5:
+        if (scope := record.scope) is not None:
+            if any(key in self._plain for key in _keys(scope)):
+                reason = "a code of the scope that follows from the type"
+                raise Refused.at("record.scope", "scope", reason, "leave it out")
+            if record.consent_type == OTHER and self._r5:
                 raise Refused.at("consent.scope", "scope", "R5 has no scope, and the type does not say it", "send R4")
-            if not record.scope.codings and record.scope.text == OTHER:
+            if record.consent_type == OTHER and not scope.codings and scope.text == OTHER:
                 raise Refused.at("record.scope", "scope", "it says no more than the type", "leave it out")
         for position, category in enumerate(record.categories):
             for key in _keys(category) if isinstance(category, Concept) else ():

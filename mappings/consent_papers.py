@@ -76,7 +76,7 @@ class Sources:
     this order, are ``sourceReference`` and ``sourceAttachment``. Any further one is an extension."""
 
     name = "source"
-    fields = ("sources",)
+    fields = only_with = ("sources",)
 
     def __init__(self, binding: Binding) -> None:
         self._r5 = binding.release.is_r5
@@ -92,10 +92,11 @@ class Sources:
             for path in below(f"{stem}{member.capitalize()}", codec.carries)
         )
 
-    def _encode(self, source: SourceDocument, stem: str) -> Tree:
+    def _encode(self, source: SourceDocument) -> tuple[str, Tree]:
+        """The end of the member's name, and the node."""
         if source.reference is not None:
-            return {f"{stem}Reference": reference.encode(source.reference)}
-        return {f"{stem}Attachment": self._attachment.encode(source.attachment)}
+            return "Reference", reference.encode(source.reference)
+        return "Attachment", self._attachment.encode(source.attachment)
 
     def _decode(self, node: Tree, stem: str) -> Tree:
         for member, codec in self._codecs.items():
@@ -105,14 +106,15 @@ class Sources:
         raise Refused.at("resource.extension", "value", "the extension has no value of its defined types")
 
     def write(self, record: Consent, node: Tree, extensions: list[Tree]) -> None:
-        native = self._fitting(record.sources) if self._r5 else min(1, len(record.sources))
-        for source in record.sources[:native]:
-            ((name, value),) = self._encode(source, "source").items()
-            if self._r5:
-                node.setdefault(name, []).append(value)
+        native = self._fitting(record.sources) if self._r5 else 1
+        for position, source in enumerate(record.sources):
+            member, value = self._encode(source)
+            if position >= native:
+                extensions.append({"url": self._url, f"value{member}": value})
+            elif self._r5:
+                node.setdefault(f"source{member}", []).append(value)
             else:
-                node[name] = value
-        extensions += [{"url": self._url, **self._encode(one, "value")} for one in record.sources[native:]]
+                node[f"source{member}"] = value
 
     def _fitting(self, sources: tuple[SourceDocument, ...]) -> int:
         references = 0
@@ -142,7 +144,7 @@ class Policies:
     """R5: the policies. The first is ``policyBasis``, its authority an extension; further ones have an address only."""
 
     name = "policyBasis"
-    fields = ("policies",)
+    fields = only_with = ("policies",)
 
     def __init__(self, binding: Binding) -> None:
         self._authority = extensions.POLICY_AUTHORITY.written_url(binding)
@@ -202,11 +204,12 @@ class PolicyRule:
         )
 
     def write(self, record: Consent, node: Tree, extensions: list[Tree]) -> None:
-        if record.legal_bases:
-            node["policyRule"] = self._term.encode(record.legal_bases[0])
+        if bases := record.legal_bases:
+            node["policyRule"] = self._term.encode(bases[0])
+            if len(bases) > 1:
+                extensions += [{"url": self._url, **self._further.encode(one)} for one in bases[1:]]
         elif not record.policies:
             node["policyRule"] = self._unknown
-        extensions += [{"url": self._url, **self._further.encode(one)} for one in record.legal_bases[1:]]
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         found = []
@@ -223,7 +226,7 @@ class Witnesses:
     """The witnesses. The first goes into HL7's extension, which holds a party and no more; the others into ours."""
 
     name = "witness"
-    fields = ("witnesses",)
+    fields = only_with = ("witnesses",)
     # The targets of HL7's extension: a PractitionerRole is none of them.
     _TYPES = (None, "Organization", "Patient", "Practitioner", "RelatedPerson")
 
@@ -254,7 +257,7 @@ class VerificationDates:
     """R4: the dates of a check. The first is ``verificationDate``, further ones are extensions."""
 
     name = "verificationDate"
-    fields = ("dates",)
+    fields = only_with = ("dates",)
 
     def __init__(self, binding: Binding) -> None:
         definition = extensions.VERIFICATION_DATE

@@ -160,8 +160,7 @@ class Nested:
 
     def encode(self, rule: Provision) -> Tree:
         """The node of a rule."""
-        node: Tree = {}
-        self.conditions.write_into(node, rule)
+        node = self.conditions.encode(rule)
         self._effect.write(rule.effect, node)
         if rule.exceptions:
             node["provision"] = [self.encode(one) for one in rule.exceptions]
@@ -239,23 +238,23 @@ class StatedDecision:
         )
 
     def write(self, record: Consent, node: Tree, extensions: list[Tree]) -> None:
-        first = record.legal_bases[0] if record.legal_bases else None
-        policy = None
-        if isinstance(first, Concept):
-            policy = at("legal_bases[0]", policy_effect, concept.encode(first))
-        if record.decision_implied:
-            if record.decision == "permit" and policy != "permit":
+        fields, policy = record.__dict__, None
+        decision, provisions, bases = fields["decision"], fields["provisions"], fields["legal_bases"]
+        if bases and isinstance(bases[0], Concept):
+            policy = at("legal_bases[0]", policy_effect, concept.encode(bases[0]))
+        if fields["decision_implied"]:
+            if decision == "permit" and policy != "permit":
                 reason = "a rule that denies does not permit the rest"
                 raise _unsaid("decision_implied", reason, "add the opt-in policy to the legal bases")
-            root = self._nested.encode(record.provisions[0])
+            root = self._nested.encode(provisions[0])
         else:
-            if record.decision == "permit" and policy == "deny":
+            if decision == "permit" and policy == "deny":
                 raise _unsaid("decision", "the decision permits, the policy is opt-out", "correct the one or the other")
-            root = {"type": record.decision}
-            if record.provisions:
-                root["provision"] = [self._nested.encode(one) for one in record.provisions]
-        if record.period is not None:
-            root["period"] = period.encode(record.period)
+            root = {"type": decision}
+            if provisions:
+                root["provision"] = [self._nested.encode(one) for one in provisions]
+        if (span := fields["period"]) is not None:
+            root["period"] = period.encode(span)
         node["provision"] = root
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:

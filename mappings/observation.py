@@ -20,9 +20,9 @@ from fhirbridge.codec.leaf import (
     reference,
     string,
 )
+from fhirbridge.codec.writer import Draft
 from fhirbridge.errors import Refused
 from fhirbridge.fhir.json import Json, Tree
-from fhirbridge.records.vitals import Observed
 from mappings import extensions, local, terms
 from mappings.common import NOTES, Meta, identifiers, term
 
@@ -66,9 +66,10 @@ class Code:
         self._term = term or Term(nodes)
 
     def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
-        word = getattr(record, self.key)
-        if record.code is not None:
-            node["code"] = concept.encode(record.code)
+        fields = record.__dict__
+        word = fields[self.key]
+        if (code := fields["code"]) is not None:
+            node["code"] = concept.encode(code)
             if isinstance(word, str) and self._term.word_of(node["code"]) != word:
                 raise Refused.at("record.code", "code", f"the code does not say {word}", "leave the code out")
         else:
@@ -100,7 +101,10 @@ class Category:
         self.key, self._expected = key, expected
 
     def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
-        node["category"] = [self._expected(getattr(record, self.key)), *map(concept.encode, record.categories)]
+        fields = record.__dict__
+        node["category"] = items = [self._expected(fields[self.key])]
+        if others := fields["categories"]:
+            items += map(concept.encode, others)
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         if "category" not in node or self.key not in values:
@@ -122,9 +126,10 @@ class SessionSlot:
     def claims(self, item: Json) -> bool:
         return True
 
-    def items(self, record: Observed) -> Sequence[Json]:
-        session = () if record.session is None else (record.session,)
-        return [reference.encode(ref) for ref in (*session, *record.part_of)]
+    def draft(self, to: Draft) -> None:
+        item = f"items.append({to.encoded(reference)})"
+        to.given("session", item)
+        to.given("part_of", item, many=True)
 
     def take(self, name: str, items: Sequence[tuple[int, Json]], values: Tree) -> None:
         refs = decode_each(name, reference, items)

@@ -106,29 +106,29 @@ class Numbers:
         )
 
     def write(self, record: VitalSign, node: Tree, extensions: list[Tree]) -> None:
+        fields = record.__dict__
         components = []
-        if record.absent_reason is not None:
-            node["dataAbsentReason"] = ABSENT_REASON.encode(record.absent_reason)
-        elif record.finding is not None:
-            node["valueCodeableConcept"] = concept.encode(record.finding)
-        elif record.sign == "blood_pressure":
-            components = [self._component(reading) for reading in record.readings]
+        if (absent := fields["absent_reason"]) is not None:
+            node["dataAbsentReason"] = ABSENT_REASON.encode(absent)
+        elif (finding := fields["finding"]) is not None:
+            node["valueCodeableConcept"] = concept.encode(finding)
+        elif fields["sign"] == "blood_pressure":
+            components = [self._component(reading) for reading in fields["readings"]]
         else:
-            reading = record.readings[0]
-            assert reading.value is not None
-            assert reading.unit is not None
-            self._number.write(reading.value, reading.unit, reading.comparator, node, extensions)
-        if record.oxygen is not None:
-            components += self._oxygen_components(record.oxygen)
+            reading = fields["readings"][0].__dict__
+            self._number.write(reading["value"], reading["unit"], reading["comparator"], node, extensions)
+        if (oxygen := fields["oxygen"]) is not None:
+            components += self._oxygen_components(oxygen)
         if components:
             node["component"] = components
 
     def _component(self, reading: Measurement) -> Tree:
-        node: Tree = {"code": self._codes[reading.name]}
+        fields = reading.__dict__
+        node: Tree = {"code": self._codes[fields["name"]]}
         found: list[Tree] = []
         self._derivation.write(reading, node, found)
-        if reading.value is not None and reading.unit is not None:
-            self._number.write(reading.value, reading.unit, reading.comparator, node, found)
+        if (value := fields["value"]) is not None:
+            self._number.write(value, fields["unit"], fields["comparator"], node, found)
         else:
             node["dataAbsentReason"] = ABSENT_REASON.encode(reading.absent_reason)  # type: ignore[arg-type]
         if found:
@@ -195,7 +195,7 @@ class Numbers:
 class OxygenExtensions:
     """Delivery and flow of oxygen ⇄ extensions on the saturation, which alone must carry the record (decision D2)."""
 
-    fields = ("oxygen",)
+    fields = only_with = ("oxygen",)
 
     def __init__(self, binding: Binding) -> None:
         delivery = Term(local.O2_DELIVERY.concepts(binding), or_concept=True)
@@ -236,15 +236,14 @@ CODES = _codes()
 _KEYS = frozenset(key for node in CODES.values() for key in keys_of(node))
 
 
-def category_of(sign: str) -> Tree:
-    """The category of a sign: vital-signs where there is a profile, and for exhaled carbon dioxide; else exam."""
-    return VITAL_SIGNS if sign in terms.VITAL_PROFILE or sign.startswith("etco2") else EXAM
+# The category of a sign: vital-signs where there is a profile, and for exhaled carbon dioxide; else exam.
+CATEGORIES = {sign: VITAL_SIGNS if sign in terms.VITAL_PROFILE or sign.startswith("etco2") else EXAM for sign in CODES}
+_PROFILES = {sign: (f"{terms.PROFILE}/{name}",) for sign, name in terms.VITAL_PROFILE.items()}
 
 
 def profiles(record: VitalSign, resource: Tree) -> tuple[str, ...]:
     """The base profile of the sign: what a record must hold for it is checked by the record itself (T8, D4)."""
-    name = terms.VITAL_PROFILE.get(record.sign)
-    return () if name is None else (f"{terms.PROFILE}/{name}",)
+    return _PROFILES.get(record.sign, ())
 
 
 class OxygenFlow:
@@ -283,7 +282,7 @@ class OxygenFlow:
 def bind(kind: Kind, binding: Binding) -> BoundMapping:
     """The mapping of vital signs for one site; nothing differs between the releases but trap T8's flow component."""
     rules = Rules(
-        *shared_rules(binding, "vital-sign", Code("sign", CODES), Category("sign", category_of)),
+        *shared_rules(binding, "vital-sign", Code("sign", CODES), Category("sign", CATEGORIES.__getitem__)),
         Simple(binding, published.BODY_POSITION, "position", term(terms.POSITION)),
         Simple(binding, extensions.CUFF_SIZE, "cuff_size"),
         Elements("interpretation", "interpretation", term(terms.INTERPRETATION)),

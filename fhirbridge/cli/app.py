@@ -4,6 +4,7 @@
 1    something was refused or failed, and is listed
 2    wrong use or configuration
 3    the site could not be reached
+4    an adverse event has waited longer than its limit (status)
 130  stopped by Ctrl-C; what was done is kept
 141  the reader of standard output went away
 """
@@ -20,9 +21,10 @@ from typer.core import TyperGroup
 
 from fhirbridge.cli.console import say, say_error
 from fhirbridge.config import Config, load
-from fhirbridge.errors import ConfigError, FhirbridgeError, SiteUnreachable, SourceError, UsageError
+from fhirbridge.errors import ConfigError, FhirbridgeError, LedgerMismatch, SiteUnreachable, SourceError, UsageError
 
 FAILED = 1
+ALARM = 4
 _WRONG_USE = 2
 _UNREACHABLE = 3
 _INTERRUPTED = 130
@@ -51,7 +53,7 @@ class _Guarded(TyperGroup):
 
 
 def _exit_code(error: FhirbridgeError) -> int:
-    if isinstance(error, ConfigError | UsageError | SourceError):
+    if isinstance(error, ConfigError | UsageError | SourceError | LedgerMismatch):
         return _WRONG_USE
     return _UNREACHABLE if isinstance(error, SiteUnreachable) else FAILED
 

@@ -18,6 +18,7 @@ from fhirbridge.fhir.outcome import Issue
 # The reject file and the outcomes file have them all.
 _MOST_LISTED = 40
 _LOG_WIDTH = 120
+_LISTING_WIDTH = 200
 
 
 def stderr() -> Console:
@@ -80,6 +81,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         shown.add_row(*row)
     stderr().print(shown)
+
+
+def listing(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table that is the result itself: on standard output, all columns text."""
+    console = Console()
+    width = None if console.is_terminal else _LISTING_WIDTH
+    shown = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        shown.add_row(*row)
+    Console(width=width, markup=False, emoji=False, highlight=False, soft_wrap=True).print(shown)
 
 
 def print_json(tree: Any, *, to_stdout: bool) -> None:

@@ -14,11 +14,11 @@ from fhirbridge.cli.console import Listing, counting, print_json, say
 from fhirbridge.cli.files import STDOUT, Rejects, open_output
 from fhirbridge.cli.reading import open_records
 from fhirbridge.config import Config
-from fhirbridge.errors import Fault, Refused, UsageError
+from fhirbridge.errors import Fault, JsonError, Refused, UsageError
 from fhirbridge.fhir.json import dump
 from fhirbridge.mapping import Binding, Mappings, Release
 from fhirbridge.site import clinic
-from fhirbridge.sources import Line, open_documents, resource_lines, write_record
+from fhirbridge.sources import Line, faults_of, open_documents, resource_lines, write_record
 
 _TICK = 500
 Write = Callable[[bytes], object]
@@ -111,18 +111,20 @@ def _to_fhir(path: str | None, source: str | None, config: Config, mappings: Map
 
 def _from_fhir(path: str, mappings: Mappings, write: Write, run: _Run) -> None:
     with open_documents(path) as documents:
-        for line, resource in resource_lines(documents):
+        for line, body in resource_lines(documents):
             run.step()
-            if resource is None:
+            if body is None:
                 run.refuse(line, line.faults)
-            elif not mappings.is_projection(resource):
-                try:
-                    reading = mappings.from_fhir(resource)
-                except Refused as refused:
-                    run.refuse(line, refused.faults)
-                else:
-                    write(write_record(reading.record, reading.residue))
-                    run.written[reading.record.kind] += 1
+                continue
+            try:
+                if mappings.holds_projection(body):
+                    continue
+                reading = mappings.read(body)
+            except (JsonError, Refused) as error:
+                run.refuse(line, faults_of(error))
+            else:
+                write(write_record(reading.record, reading.residue))
+                run.written[reading.record.kind] += 1
 
 
 def add_to(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,14 @@ from fhirbridge.cli.app import FAILED, configuration, warned
 from fhirbridge.cli.console import Listing, counting, print_json, say, say_server_text, table
 from fhirbridge.cli.files import Rejects
 from fhirbridge.cli.reading import open_records
+from fhirbridge.cli.stopping import stopped_in_order
 from fhirbridge.fhir.json import dump
 from fhirbridge.site import Site
 from fhirbridge.sources import Line, WholeFile
-from fhirbridge.sync import RecordOutcome, Summary
+from fhirbridge.sync import How, RecordOutcome, Summary
 from fhirbridge.sync import push as push_records
+from fhirbridge.sync.opening import open_ledger
+from fhirbridge.sync.push import PATIENCE, new_run
 
 _STATES = ("created", "updated", "unchanged", "refused", "failed", "unknown")
 _NOT_WELL = ("refused", "failed", "unknown")
@@ -31,6 +35,12 @@ def push(
     ),
     rejects: Annotated[Path, typer.Option(help="File for what was refused.")] = Path("rejects.ndjson"),
     json: Annotated[bool, typer.Option("--json", help="Print a summary for scripts.")] = False,
+    resend: Annotated[
+        bool, typer.Option("--resend", help="Also send what only a newer mapping says otherwise.")
+    ] = False,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait, in all, for a site that is busy or away.")
+    ] = PATIENCE,
     show_server_text: Annotated[
         bool, typer.Option(help="Show the server's own words; they may contain patient data.")
     ] = False,
@@ -38,7 +48,8 @@ def push(
     """Deliver records to a FHIR server, and tell what became of each.
 
     Pushing the same records again changes nothing: what the site holds already is not sent. Records that were refused
-    go to the reject file; corrected there, it is an input like any other.
+    go to the reject file; corrected there, it is an input like any other. What could not be delivered in time stays in
+    the ledger, and goes with the next push or sync.
 
     \b
     fhirbridge push records.ndjson --site hospital
@@ -46,23 +57,27 @@ def push(
     fhirbridge push rejects.ndjson --site hospital
     """
     config = warned(configuration(context))
-    summary, listing = Summary(), Listing()
+    summary, listing, run = Summary(), Listing(), new_run(time.time())
     try:
         with (
+            stopped_in_order(),
             Site.open(site, config, listener=say_server_text if show_server_text else None) as hospital,
+            open_ledger(config) as ledger,
             open_records(records, source, config) as lines,
             counting("records") as tick,
             Rejects(rejects) as rejected,
             WholeFile(outcomes) as kept,
         ):
             kept.keep()
-            for count, outcome in enumerate(push_records(lines, hospital), start=1):
+            for count, outcome in enumerate(
+                push_records(lines, hospital, ledger, How(run=run, resend=resend, patience=patience)), start=1
+            ):
                 kept.write(dump(outcome.as_json()) + b"\n")
                 summary.add(outcome)
                 _report(outcome, listing, rejected)
                 tick(count)
     finally:
-        _summarise(site, summary, outcomes, rejects if summary.total(["refused"]) else None, as_json=json)
+        _summarise(site, run, summary, outcomes, rejects if summary.total(["refused"]) else None, as_json=json)
     if summary.total(_NOT_WELL):
         raise typer.Exit(FAILED)
 
@@ -77,11 +92,11 @@ def _report(outcome: RecordOutcome, listing: Listing, rejected: Rejects) -> None
         say(f"{line.file}:{line.line}: {path}: residue was dropped, the record was edited here [residue.dropped]")
 
 
-def _summarise(site: str, summary: Summary, outcomes: Path, rejects: Path | None, *, as_json: bool) -> None:
+def _summarise(site: str, run: str, summary: Summary, outcomes: Path, rejects: Path | None, *, as_json: bool) -> None:
     totals = {state: summary.total([state]) for state in _STATES}
     if as_json:
         files = {"outcomes": str(outcomes), "rejects": None if rejects is None else str(rejects)}
-        print_json({"site": site, "totals": totals, "kinds": summary.as_json(), **files}, to_stdout=True)
+        print_json({"site": site, "run": run, "totals": totals, "kinds": summary.as_json(), **files}, to_stdout=True)
         return
     rows = [
         [kind, *(str(counts[state]) for state in _STATES), str(summary.resources[kind].total())]
@@ -89,7 +104,7 @@ def _summarise(site: str, summary: Summary, outcomes: Path, rejects: Path | None
     ]
     if rows:
         table(["records", *_STATES, "resources"], rows)
-        say(f"outcomes: {outcomes}" + ("" if rejects is None else f"; refused: {rejects}"))
+        say(f"run: {run}; outcomes: {outcomes}" + ("" if rejects is None else f"; refused: {rejects}"))
 
 
 def add_to(app: typer.Typer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from fhirbridge.config import Config
+from fhirbridge.config import Config, SourceSettings
 from fhirbridge.errors import UsageError
 from fhirbridge.mapping import kinds
 from fhirbridge.sources import Line, SourceShape, open_source
@@ -19,7 +19,12 @@ def open_records(path: str | None, source: str | None, config: Config) -> Abstra
             raise UsageError("no records are given", code="usage.no_input", hint="name a file, - or --source NAME")
         return open_source(path, models)
     settings = config.source(source)
-    shape = SourceShape(
+    return open_source(path or config.beside(settings.path), models, shape_of(settings))
+
+
+def shape_of(settings: SourceSettings) -> SourceShape:
+    """What the configuration says about a source beside its path."""
+    return SourceShape(
         settings.format,
         settings.kind,
         settings.columns,
@@ -28,4 +33,3 @@ def open_records(path: str | None, source: str | None, config: Config) -> Abstra
         settings.delimiter,
         settings.list_separator,
     )
-    return open_source(path or config.beside(settings.path), models, shape)

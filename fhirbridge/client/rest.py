@@ -10,9 +10,9 @@ from urllib.parse import quote, urlencode
 from fhirbridge.client.transport import Answer, Transport
 from fhirbridge.errors import SiteRefused, SiteUntrusted
 from fhirbridge.fhir.bundle import Address, etag_version, location_address
-from fhirbridge.fhir.capability import Capabilities, capabilities
+from fhirbridge.fhir.capability import Capabilities, SmartConfiguration, capabilities, smart_configuration
 from fhirbridge.fhir.json import Tree, dump
-from fhirbridge.fhir.outcome import Issue, issues
+from fhirbridge.fhir.outcome import Issue, issues, signals
 
 Listener: TypeAlias = Callable[[Issue], None]
 Parameters: TypeAlias = Mapping[str, str]
@@ -57,9 +57,23 @@ class Client:
         """What the server declares."""
         return capabilities(self._tree(self._done("GET", "metadata")))
 
+    def smart_configuration(self) -> SmartConfiguration | None:
+        """What the server says of tokens; ``None`` where it says nothing, as a server without SMART does."""
+        answer = self._transport.exchange("GET", ".well-known/smart-configuration")
+        return smart_configuration(answer.tree) if answer.status == 200 else None
+
+    def ask(
+        self, method: str, address: str, resource: Tree | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send one request and give back its answer whatever its status, with its headers: nothing is judged here."""
+        body = None if resource is None else dump(resource)
+        answer = self._transport.exchange(method, address, body=body, headers=headers)
+        self.hear(issues(answer.tree))
+        return answer
+
     def read(self, address: Address) -> Tree | None:
         """A resource; ``None`` when it does not exist (404) or was deleted (410)."""
-        answer = self._transport.exchange("GET", _path(address))
+        answer = self._transport.exchange("GET", path_of(address))
         if answer.status in (404, 410):
             return None
         return self._tree(self._checked(answer, "GET"))
@@ -68,16 +82,25 @@ class Client:
         """POST a resource; with ``if_none_exist``, a search query, only if nothing matches it."""
         headers = {"If-None-Exist": if_none_exist} if if_none_exist else {}
         answer = self._done("POST", resource["resourceType"], dump(resource), headers)
-        return _stored(answer, resource["resourceType"])
+        return stored_in(answer, resource["resourceType"])
 
     def update(self, resource: Tree, if_match: str | None = None) -> Stored:
         """PUT a resource to its own address; with ``if_match``, a version, only over that version."""
-        headers = {"If-Match": f'W/"{if_match}"'} if if_match else {}
+        headers = {"If-Match": if_match_header(if_match)} if if_match else {}
         address = Address(resource["resourceType"], resource["id"])
-        stored = _stored(self._done("PUT", _path(address), dump(resource), headers), address.type, address)
+        stored = stored_in(self._done("PUT", path_of(address), dump(resource), headers), address.type, address)
         if stored.address != address:
             raise SiteUntrusted("the answer to an update names another resource", code="site.wrong_resource")
         return stored
+
+    def delete(self, address: Address, if_match: str | None = None) -> bool:
+        """DELETE a resource; with ``if_match``, only that version. False when it was not there (404) or gone (410)."""
+        headers = {"If-Match": if_match_header(if_match)} if if_match else {}
+        answer = self._transport.exchange("DELETE", path_of(address), headers=headers)
+        if answer.status in (404, 410):
+            return False
+        self._checked(answer, "DELETE")
+        return True
 
     def search(self, resource_type: str, parameters: Parameters) -> Tree:
         """The first page of a search. The parameters stand in the address: nothing secret, no patient data."""
@@ -116,6 +139,8 @@ class Client:
             status=answer.status,
             issues=faults,
             hint=_HINTS.get(answer.status, ""),
+            retry_after=answer.headers.get("retry-after"),
+            signals=signals(said),
         )
 
     @staticmethod
@@ -135,12 +160,21 @@ _HINTS = {
 }
 
 
-def _path(address: Address) -> str:
+def path_of(address: Address) -> str:
+    """A resource's address relative to the base."""
     return f"{quote(address.type, safe='')}/{quote(address.id, safe='')}"
 
 
-def _stored(answer: Answer, resource_type: str, written: Address | None = None) -> Stored:
-    """What an answer to a write proves. Some servers answer 201 with an empty body and say all in the headers."""
+def if_match_header(version: str) -> str:
+    """The ``If-Match`` for a version: a weak ETag, as FHIR has it."""
+    return f'W/"{version}"'
+
+
+def stored_in(answer: Answer, resource_type: str, written: Address | None = None) -> Stored:
+    """What an answer to a write proves. Some servers answer 201 with an empty body and say all in the headers.
+
+    ``written`` is the address it was PUT to. Raises :class:`SiteUntrusted` where the answer names no place.
+    """
     location = answer.headers.get("location") or answer.headers.get("content-location") or ""
     address, version = location_address(location)
     version = etag_version(answer.headers.get("etag", "")) or version

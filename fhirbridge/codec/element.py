@@ -8,9 +8,11 @@ A rule has ``fields`` (the record fields it serves), ``carries`` (the element pa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 from fhirbridge.codec.leaf import Codec, a_list, an_object, at, keys_of, moment
+from fhirbridge.codec.writer import Draft, Drafted
 from fhirbridge.errors import Fault, Refused
 from fhirbridge.fhir.json import Json, Tree
 
@@ -22,7 +24,9 @@ class Extensions(dict[str, list[tuple[int, Tree]]]):
 class Rule(Protocol):
     """Both directions of one or a few fields.
 
-    A rule may have ``triggers``: the element names and extension URLs without which there is nothing for it to read.
+    A rule may have ``triggers``: the element names and extension URLs without which there is nothing for it to read;
+    and ``only_with``: the tuple and model fields without any of which there is nothing for it to write. The general
+    rules have a draft of what they write (see ``writer``).
     """
 
     @property
@@ -41,28 +45,23 @@ def below(element: str, carries: Iterable[str]) -> tuple[str, ...]:
 class Rules:
     """An object made of several elements: the codec of a nested model, or the whole of a resource.
 
-    ``written`` by ``encode`` is a new node. ``decode`` gives the values of all fields, or raises every fault at once.
+    ``encode`` gives a new node, ``write_into(node, record)`` writes into one that is there. ``decode`` gives the values
+    of all fields, or raises every fault at once.
     """
 
     def __init__(self, *rules: Rule | None) -> None:
         self.rules = tuple(rule for rule in rules if rule is not None)
         self.fields = tuple(field for rule in self.rules for field in rule.fields)
         self.carries = tuple(path for rule in self.rules for path in rule.carries)
-        self._writers = tuple(rule.write for rule in self.rules)
         self._readers = tuple((frozenset(getattr(rule, "triggers", ())), rule.read) for rule in self.rules)
 
-    def encode(self, value: Any) -> Json:
-        node: Tree = {}
-        self.write_into(node, value)
-        return node
+    @cached_property
+    def encode(self) -> Callable[[Any], Tree]:
+        return Draft(self.rules).encode()
 
-    def write_into(self, node: Tree, record: Any) -> None:
-        """Write every rule's elements into ``node``; extensions go together, in the order of the rules."""
-        extensions: list[Tree] = []
-        for write in self._writers:
-            write(record, node, extensions)
-        if extensions:
-            node["extension"] = extensions
+    @cached_property
+    def write_into(self) -> Callable[[Tree, Any], None]:
+        return Draft(self.rules).write_into()
 
     def decode(self, node: Json) -> Tree:
         tree = an_object(node)
@@ -93,7 +92,7 @@ def by_url(node: Tree) -> Extensions:
     return found
 
 
-class Element:
+class Element(Drafted):
     """One field ⇄ one element."""
 
     def __init__(self, name: str, field: str, codec: Codec, *, required: bool = False) -> None:
@@ -101,12 +100,10 @@ class Element:
         self.fields = (field,)
         self.carries = below(name, codec.carries)
         self.triggers = () if required else (name,)
-        self._encode, self._decode = codec.encode, codec.decode
+        self._decode = codec.decode
 
-    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
-        value = getattr(record, self.field)
-        if value is not None:
-            node[self.name] = self._encode(value)
+    def draft(self, to: Draft) -> None:
+        to.given(self.field, f"node[{self.name!r}] = {to.encoded(self.codec)}")
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         if self.name in node:
@@ -118,7 +115,7 @@ class Element:
             raise Refused.at("resource.missing", self.name, "a required element is missing")
 
 
-class Elements:
+class Elements(Drafted):
     """A tuple field ⇄ a repeated element, in order."""
 
     def __init__(self, name: str, field: str, codec: Codec) -> None:
@@ -127,10 +124,13 @@ class Elements:
         self.carries = below(name, codec.carries)
         self.triggers = (name,)
 
-    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
-        value = getattr(record, self.field)
-        if value:
-            node[self.name] = [self.codec.encode(item) for item in value]
+    def draft(self, to: Draft) -> None:
+        to.add(
+            f"values = fields[{self.field!r}]",
+            "if values:",
+            f"    node[{self.name!r}] = items = []",
+            f"    for value in values: items.append({to.encoded(self.codec)})",
+        )
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         if self.name in node:
@@ -152,7 +152,7 @@ def decode_each(name: str, codec: Codec, items: Iterable[tuple[int, Json]]) -> l
     return values
 
 
-class Single:
+class Single(Drafted):
     """An optional field ⇄ a repeated element that may hold one item only; a second is refused, not forgotten."""
 
     def __init__(self, name: str, field: str, codec: Codec) -> None:
@@ -161,10 +161,8 @@ class Single:
         self.carries = below(name, codec.carries)
         self.triggers = (name,)
 
-    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
-        value = getattr(record, self.field)
-        if value is not None:
-            node[self.name] = [self.codec.encode(value)]
+    def draft(self, to: Draft) -> None:
+        to.given(self.field, f"node[{self.name!r}] = [{to.encoded(self.codec)}]")
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         if self.name in node:
@@ -207,7 +205,7 @@ class Forbidden:
             raise Refused.at("resource.not_carried", self.name, self._reason)
 
 
-class Span:
+class Span(Drafted):
     """Two time fields ⇄ a period, or ⇄ one dateTime where start and end are the same text."""
 
     def __init__(self, stem: str, start: str, end: str, *, required: bool = True) -> None:
@@ -216,12 +214,16 @@ class Span:
         self.fields = (start, end)
         self.carries = (f"{self.period}.start", f"{self.period}.end", self.moment)
 
-    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
-        start, end = getattr(record, self.start), getattr(record, self.end)
-        if start is not None and start == end:
-            node[self.moment] = str(start)
-        elif start is not None or end is not None:
-            node[self.period] = {name: str(time) for name, time in (("start", start), ("end", end)) if time is not None}
+    def draft(self, to: Draft) -> None:
+        to.add(
+            f"start, end = fields[{self.start!r}], fields[{self.end!r}]",
+            "if start is not None and start == end:",
+            f"    node[{self.moment!r}] = str(start)",
+            "elif start is not None or end is not None:",
+            f"    node[{self.period!r}] = span = {{}}",
+            "    if start is not None: span['start'] = str(start)",
+            "    if end is not None: span['end'] = str(end)",
+        )
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         if self.moment in node:
@@ -236,18 +238,18 @@ class Span:
 
 
 class Slot(Protocol):
-    """Some of the items of a repeated element."""
+    """Some of the items of a repeated element. ``draft`` adds statements that put them into ``items``."""
 
     @property
     def fields(self) -> tuple[str, ...]: ...
     @property
     def carries(self) -> tuple[str, ...]: ...
     def claims(self, item: Json) -> bool: ...
-    def items(self, record: Any) -> Sequence[Json]: ...
+    def draft(self, to: Draft) -> None: ...
     def take(self, name: str, items: Sequence[tuple[int, Json]], values: Tree) -> None: ...
 
 
-class Slots:
+class Slots(Drafted):
     """A repeated element whose items mean different things. The first slot that claims an item reads it; an item that
     none claims is residue. They are written in the order of the slots."""
 
@@ -257,12 +259,11 @@ class Slots:
         self.carries = tuple(path for slot in slots for path in below(name, slot.carries))
         self.triggers = (name,)
 
-    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
-        items: list[Json] = []
+    def draft(self, to: Draft) -> None:
+        to.add("items = []")
         for slot in self.slots:
-            items += slot.items(record)
-        if items:
-            node[self.name] = items
+            slot.draft(to)
+        to.add(f"if items: node[{self.name!r}] = items")
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         if self.name not in node:
@@ -289,14 +290,14 @@ class Constant:
     carries: tuple[str, ...] = ()
 
     def __init__(self, node: Tree) -> None:
-        self._items = (node,)
+        self._node = node
         self._key = keys_of(node)[0]
 
     def claims(self, item: Json) -> bool:
         return self._key in keys_of(item)
 
-    def items(self, record: Any) -> Sequence[Json]:
-        return self._items
+    def draft(self, to: Draft) -> None:
+        to.add(f"items.append({to.name(self._node)})")
 
     def take(self, name: str, items: Sequence[tuple[int, Json]], values: Tree) -> None:
         """Nothing to read."""
@@ -314,9 +315,8 @@ class One:
     def claims(self, item: Json) -> bool:
         return self._claims(item)
 
-    def items(self, record: Any) -> Sequence[Json]:
-        value = getattr(record, self.field)
-        return () if value is None else (self.codec.encode(value),)
+    def draft(self, to: Draft) -> None:
+        to.given(self.field, f"items.append({to.encoded(self.codec)})")
 
     def take(self, name: str, items: Sequence[tuple[int, Json]], values: Tree) -> None:
         if len(items) > 1:
@@ -338,9 +338,8 @@ class Many:
     def claims(self, item: Json) -> bool:
         return self._claims(item)
 
-    def items(self, record: Any) -> Sequence[Json]:
-        value = getattr(record, self.field)
-        return [self.codec.encode(item) for item in value] if value else ()
+    def draft(self, to: Draft) -> None:
+        to.given(self.field, f"items.append({to.encoded(self.codec)})", many=True)
 
     def take(self, name: str, items: Sequence[tuple[int, Json]], values: Tree) -> None:
         values[self.field] = decode_each(name, self.codec, items)
@@ -352,7 +351,7 @@ def has_member(*names: str) -> Callable[[Json], bool]:
     return lambda item: isinstance(item, dict) and not wanted.isdisjoint(item)
 
 
-class Status:
+class Status(Drafted):
     """A status ⇄ its element and, where the clinic's word is finer than FHIR's code, an extension with the word.
 
     ``codes`` maps every word; ``plain`` are the words that the code alone means. Written finer words that contradict
@@ -368,11 +367,13 @@ class Status:
         self.fields = (field,)
         self.carries = (name, f"extension({url}).valueCode")
 
-    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
-        word = getattr(record, self.field)
-        node[self.name] = self._codes[word]
-        if word in self._finer:
-            extensions.append(self._finer[word])
+    def draft(self, to: Draft) -> None:
+        finer = to.name(self._finer)
+        to.add(
+            f"word = fields[{self.field!r}]",
+            f"node[{self.name!r}] = {to.name(self._codes)}[word]",
+            f"if word in {finer}: extensions.append({finer}[word])",
+        )
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         code = node.get(self.name)

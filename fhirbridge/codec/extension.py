@@ -6,14 +6,16 @@ types from, so a written extension is always one that a receiver can look up (tr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fhirbridge.binding import Binding
 from fhirbridge.codec import leaf
 from fhirbridge.codec.element import Extensions, below
 from fhirbridge.codec.leaf import Codec, an_object, at
+from fhirbridge.codec.writer import Draft, Drafted
 from fhirbridge.errors import Fault, Refused
 from fhirbridge.fhir.json import Json, Tree
 
@@ -81,7 +83,7 @@ CODECS: Mapping[str, Codec] = {
 }
 
 
-class Simple:
+class Simple(Drafted):
     """A field ⇄ an extension with one value; a tuple field ⇄ as many extensions.
 
     ``aliases`` are URLs under which others publish the same; the mapping reads them as ours (see ``spelling``).
@@ -100,7 +102,6 @@ class Simple:
         self.definition = definition
         self.field = field
         self.codec = codec or CODECS[type_.code]
-        self._encode, self._many = self.codec.encode, definition.many
         self.member = type_.element
         self.url = definition.written_url(binding)
         self.aliases = aliases
@@ -108,12 +109,9 @@ class Simple:
         self.triggers = (self.url,)
         self.carries = below(f"extension({self.url}).{self.member}", self.codec.carries)
 
-    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
-        value = getattr(record, self.field)
-        if value is None or value == ():
-            return
-        values = value if self._many else (value,)
-        extensions += [{"url": self.url, self.member: self._encode(one)} for one in values]
+    def draft(self, to: Draft) -> None:
+        item = f"{{'url': {self.url!r}, {self.member!r}: {to.encoded(self.codec)}}}"
+        to.given(self.field, f"extensions.append({item})", many=self.definition.many)
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         found = read_each(extensions, self.triggers, self._decode)
@@ -129,7 +127,7 @@ class Simple:
         return at(self.member, self.codec.decode, item[self.member])
 
 
-class Complex:
+class Complex(Drafted):
     """A nested model ⇄ an extension with named parts; a tuple of models ⇄ as many extensions.
 
     A part belongs to the field of the same name in snake case, unless ``fields`` says otherwise; ``codecs`` replaces
@@ -165,20 +163,17 @@ class Complex:
             for path in below(f"extension({self.url}).extension({part}).{member}", codec.carries)
         )
 
-    def write(self, record: Any, node: Tree, extensions: list[Tree]) -> None:
-        value = getattr(record, self.field)
-        if value is None or value == ():
-            return
-        extensions += map(self.encode, value if self.definition.many else (value,))
+    def draft(self, to: Draft) -> None:
+        to.given(self.field, f"extensions.append({to.encoded(self)})", many=self.definition.many)
 
-    def encode(self, value: Any) -> Tree:
-        """One extension with its parts."""
-        parts: list[Tree] = []
+    @cached_property
+    def encode(self) -> Callable[[Any], Tree]:
+        """``encode(value)``: one extension with its parts."""
+        parts = Draft()
         for part, (field, member, codec) in self.parts.items():
-            one = getattr(value, field)
-            if one is not None:
-                parts.append({"url": part, member: codec.encode(one)})
-        return {"url": self.url, "extension": parts}
+            item = f"{{'url': {part!r}, {member!r}: {parts.encoded(codec)}}}"
+            parts.given(field, f"extensions.append({item})")
+        return parts.encode(f"{{'url': {self.url!r}, 'extension': extensions}}")
 
     def read(self, node: Tree, extensions: Extensions, values: Tree) -> None:
         found = read_each(extensions, self.triggers, self.decode)

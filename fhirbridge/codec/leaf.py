@@ -22,7 +22,10 @@ UCUM = "http://unitsofmeasure.org"
 
 
 class Codec(Protocol):
-    """Both directions of one value."""
+    """Both directions of one value.
+
+    A codec whose ``encode`` is one expression of ``{}`` may have that as ``inline`` (see ``writer``).
+    """
 
     @property
     def carries(self) -> tuple[str, ...]: ...
@@ -65,6 +68,7 @@ class Plain:
     """A primitive that is the same on both sides: a string, a boolean, an integer, a number, a time."""
 
     carries = ("",)
+    inline = "{}"
 
     def __init__(self, wanted: str, *types: type) -> None:
         self._wanted = wanted
@@ -81,6 +85,8 @@ class Plain:
 
 class Moment(Plain):
     """A date or time: checked text in the record, a string in JSON."""
+
+    inline = "str({})"
 
     def __init__(self) -> None:
         super().__init__("a string with a date or a time", str)
@@ -107,8 +113,9 @@ class Table:
         for word, code in codes.items():
             self._words.setdefault(code, word)
 
-    def encode(self, value: str) -> Json:
-        return self._codes[value]
+    @property
+    def encode(self) -> Callable[[str], Json]:
+        return self._codes.__getitem__
 
     def decode(self, node: Json) -> str:
         word = self._words.get(node) if isinstance(node, str) else None
@@ -125,17 +132,17 @@ class CodingCodec:
     carries = ("system", "code", "display", "version", "userSelected")
 
     def encode(self, value: Coding) -> Json:
-        node: Tree = {}
-        if value.system is not None:
-            node["system"] = value.system
-        if value.version is not None:
-            node["version"] = value.version
-        if value.code is not None:
-            node["code"] = value.code
-        if value.display is not None:
-            node["display"] = value.display
-        if value.user_selected is not None:
-            node["userSelected"] = value.user_selected
+        fields, node = value.__dict__, {}
+        if (system := fields["system"]) is not None:
+            node["system"] = system
+        if (version := fields["version"]) is not None:
+            node["version"] = version
+        if (code := fields["code"]) is not None:
+            node["code"] = code
+        if (display := fields["display"]) is not None:
+            node["display"] = display
+        if (user_selected := fields["user_selected"]) is not None:
+            node["userSelected"] = user_selected
         return node
 
     def decode(self, node: Json) -> Tree:
@@ -151,11 +158,11 @@ class ConceptCodec:
     carries = ("text", *(f"coding.{name}" for name in CodingCodec.carries))
 
     def encode(self, value: Concept) -> Json:
-        node: Tree = {}
-        if value.codings:
-            node["coding"] = [coding.encode(one) for one in value.codings]
-        if value.text is not None:
-            node["text"] = value.text
+        fields, node = value.__dict__, {}
+        if codings := fields["codings"]:
+            node["coding"] = [coding.encode(one) for one in codings]
+        if (text := fields["text"]) is not None:
+            node["text"] = text
         return node
 
     def decode(self, node: Json) -> Tree:
@@ -266,7 +273,8 @@ class QuantityCodec:
     carries = ("value", "code", "system", "comparator")
 
     def encode(self, value: Amount) -> Json:
-        return quantity_node(value.value, value.unit, value.comparator)
+        fields = value.__dict__
+        return quantity_node(fields["value"], fields["unit"], fields["comparator"])
 
     def decode(self, node: Json) -> Tree:
         tree = an_object(node)
@@ -302,14 +310,14 @@ class IdentifierCodec:
     carries = ("use", "system", "value", *(f"type.{name}" for name in ConceptCodec.carries))
 
     def encode(self, value: Identifier) -> Json:
-        node: Tree = {}
-        if (use := value.use) is not None:
+        fields, node = value.__dict__, {}
+        if (use := fields["use"]) is not None:
             node["use"] = use
-        if (type_ := value.type) is not None:
+        if (type_ := fields["type"]) is not None:
             node["type"] = concept.encode(type_)
-        if (system := value.system) is not None:
+        if (system := fields["system"]) is not None:
             node["system"] = system
-        if (name := value.value) is not None:
+        if (name := fields["value"]) is not None:
             node["value"] = name
         return node
 
@@ -333,14 +341,14 @@ class ReferenceCodec:
     carries = ("type", "display", *(f"identifier.{name}" for name in IdentifierCodec.carries))
 
     def encode(self, value: Ref) -> Json:
-        node: Tree = {}
-        if (literal := value.literal) is not None:
+        fields, node = value.__dict__, {}
+        if (literal := fields["literal"]) is not None:
             node["reference"] = literal
-        if (type_ := value.type) is not None:
+        if (type_ := fields["type"]) is not None:
             node["type"] = type_
-        if (named := value.identifier) is not None:
+        if (named := fields["identifier"]) is not None:
             node["identifier"] = identifier.encode(named)
-        if (display := value.display) is not None:
+        if (display := fields["display"]) is not None:
             node["display"] = display
         return node
 
@@ -363,11 +371,11 @@ class PeriodCodec:
     carries = ("start", "end")
 
     def encode(self, value: Period) -> Json:
-        node: Tree = {}
-        if value.start is not None:
-            node["start"] = str(value.start)
-        if value.end is not None:
-            node["end"] = str(value.end)
+        fields, node = value.__dict__, {}
+        if (start := fields["start"]) is not None:
+            node["start"] = str(start)
+        if (end := fields["end"]) is not None:
+            node["end"] = str(end)
         return node
 
     def decode(self, node: Json) -> Tree:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +25,7 @@ from fhirbridge.demo.round_trip import RoundTrip
 from fhirbridge.demo.server import sekmet_server
 from fhirbridge.errors import FhirbridgeError
 from fhirbridge.site import Site
+from fhirbridge.sync.opening import open_ledger
 from fhirbridge.synth import Options
 
 _SESSIONS = 2
@@ -56,12 +58,16 @@ def _end_in_order(number: int, frame: FrameType | None) -> None:
 
 def _show(options: Options, console: Console) -> bool:
     started = time.monotonic()
-    with console.status("starting SEKMET, a FHIR R4 server"), sekmet_server() as server:
+    with (
+        console.status("starting SEKMET, a FHIR R4 server"),
+        sekmet_server() as server,
+        tempfile.TemporaryDirectory(prefix="fhirbridge-demo-") as folder,
+    ):
         console.print(f"SEKMET answers at {server.base}")
         tree = {"clinic": {"demo": True, "domain": options.domain}, "site": {"demo": {"base_url": server.base}}}
-        settings = config.Config(config.parse(tree), Path(), {})
-        with Site.open("demo", settings) as site:
-            trip = RoundTrip(site, options)
+        settings = config.Config(config.parse(tree), Path(folder), {})
+        with Site.open("demo", settings) as site, open_ledger(settings) as ledger:
+            trip = RoundTrip(site, options, ledger)
             with _progress(console) as progress:
                 _follow(progress, "patients registered", seed_patients(site, options))
                 _follow(progress, "records pushed", trip.first_push())

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from fhirbridge.errors import Fault
 from fhirbridge.fhir.json import Json, Tree, canonical
+from fhirbridge.ledger import Ledger
 from fhirbridge.records import Decimal, to_json
 from fhirbridge.residue import Entry
 from fhirbridge.site import Site
@@ -79,6 +80,7 @@ class RoundTrip:
 
     site: Site
     options: Options
+    ledger: Ledger
     rows: dict[str, Row] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     more: int = 0
@@ -93,7 +95,7 @@ class RoundTrip:
 
     def first_push(self) -> Iterator[RecordOutcome]:
         """Deliver everything."""
-        for outcome in push(self._remembered(), self.site):
+        for outcome in push(self._remembered(), self.site, self.ledger):
             row = self.rows.setdefault(outcome.kind, Row())
             row.resources += sum(entry.state == "created" for _, entry in outcome.resources)
             if outcome.state not in DELIVERED:
@@ -118,7 +120,7 @@ class RoundTrip:
 
     def second_push(self) -> Iterator[RecordOutcome]:
         """Deliver the same again, and see that the server has nothing new."""
-        for outcome in push(self.lines(), self.site):
+        for outcome in push(self.lines(), self.site, self.ledger):
             row = self.rows[outcome.kind]
             row.created_again += sum(entry.state == "created" for _, entry in outcome.resources)
             row.changed_again += sum(entry.state in _CHANGED for _, entry in outcome.resources)

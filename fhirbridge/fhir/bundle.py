@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from fhirbridge.fhir.json import Json, Tree
@@ -34,6 +34,18 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.type}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What a server holds at an address: a resource, nothing (404), or the mark of one that was deleted (410)."""
+
+    resource: Tree | None = field(default=None, repr=False)
+    gone: bool = False
+
+
+ABSENT = Copy()
+GONE = Copy(gone=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +124,33 @@ def match(sent: Sequence[Address], response: Json) -> tuple[EntryOutcome, ...]:
     )
 
 
-def match_reads(asked: Sequence[Address], response: Json) -> dict[Address, Tree | None] | None:
-    """What a batch of reads found, ``None`` for what is not there; ``None`` in all if an entry leaves it open."""
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One entry of a response, as it speaks: nothing is concluded yet."""
+
+    status: int | None
+    address: Address | None
+    version: str | None
+    issues: tuple[Issue, ...]
+
+
+def answered(response: Json) -> list[Answered]:
+    """What each entry of a response bundle says, in its order."""
+    return [Answered(_status(entry), *_place(entry), _said(entry)) for entry in _entries(response)]
+
+
+def match_reads(asked: Sequence[Address], response: Json) -> dict[Address, Copy] | None:
+    """What a batch of reads found; ``None`` if an entry leaves it open."""
     entries = _entries(response)
     if len(entries) != len(asked):
         return None
-    found: dict[Address, Tree | None] = {}
+    found: dict[Address, Copy] = {}
     for address, entry in zip(asked, entries, strict=True):
         status, resource = _status(entry), entry.get("resource")
         if status == 200 and isinstance(resource, dict) and _named_by(resource) == address:
-            found[address] = resource
+            found[address] = Copy(resource)
         elif status in (404, 410):
-            found[address] = None
+            found[address] = GONE if status == 410 else ABSENT
         else:
             return None
     return found
@@ -131,7 +158,7 @@ def match_reads(asked: Sequence[Address], response: Json) -> dict[Address, Tree 
 
 def _outcome(address: Address, entry: Tree) -> EntryOutcome:
     status = _status(entry)
-    said = issues(_member(entry, "response").get("outcome")) or issues(entry.get("resource"))
+    said = _said(entry)
     place, version = _place(entry)
     result = EntryOutcome("unknown", status, version, said)
     if status is None or (place is not None and place != address):
@@ -172,6 +199,10 @@ def _place(entry: Tree) -> tuple[Address | None, str | None]:
         own = _member(resource, "meta").get("versionId")
         version = version or (own if isinstance(own, str) else None)
     return address, version
+
+
+def _said(entry: Tree) -> tuple[Issue, ...]:
+    return issues(_member(entry, "response").get("outcome")) or issues(entry.get("resource"))
 
 
 def _named_by(resource: Tree) -> Address | None:

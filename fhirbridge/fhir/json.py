@@ -72,7 +72,7 @@ def _parse_keeping_negative_zero(data: bytes) -> Json:
 
 
 def _hook(value: object) -> object:
-    if type(value) is Decimal:
+    if isinstance(value, Decimal):
         return msgspec.Raw(value.text.encode())
     if isinstance(value, LosslessFloat):
         return msgspec.Raw(str(value).encode())

@@ -7,7 +7,7 @@ the severity, the code, the path and a vendor's error number; ``text`` is for th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,12 @@ _CODES = frozenset(
 # FHIRPath of elements and positions only; a `where(…)` could quote a value.
 _EXPRESSION = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\[[0-9]{1,6}\]|\.[A-Za-z][A-Za-z0-9]*|\.ofType\([A-Za-z]+\))*")
 _VENDOR = re.compile(r"\bHAPI-[0-9]{3,5}\b|\bMSG_[A-Z_]{3,40}\b|\bSUCCESSFUL_[A-Z_]{3,60}\b")
+# Azure: "The number of entries in the bundle exceeded the configured limit of 500", as 400 and not as 413.
+_ENTRIES = r"(?:entries|entry|bundle|batch|transaction|request|payload|body)"
+_MOST = r"(?:limit|maximum|too (?:many|large|big)|exceed)"
+_OVER_LIMIT = re.compile(rf"(?is)\b{_ENTRIES}\b.{{0,80}}\b{_MOST}|\b{_MOST}.{{0,80}}\b{_ENTRIES}\b")
+OVER_LIMIT = "over-limit"
+_MOST_WORDS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,17 @@ def issues(outcome: Json) -> tuple[Issue, ...]:
     if not isinstance(outcome, dict) or outcome.get("resourceType") != "OperationOutcome":
         return ()
     return tuple(_issue(one) for one in _dicts(outcome.get("issue")))
+
+
+def signals(said: Iterable[Issue]) -> frozenset[str]:
+    """What a refusal says, without its words: issue codes, vendors' error numbers, and :data:`OVER_LIMIT` where the
+    words speak of a limit on bundles or bodies, which some servers say in no other way."""
+    found: set[str] = set()
+    for issue in said:
+        found |= {issue.code, *issue.vendor}
+        if issue.severity in ERRORS and _OVER_LIMIT.search(issue.text[:_MOST_WORDS]):
+            found.add(OVER_LIMIT)
+    return frozenset(found)
 
 
 def _issue(tree: dict[str, Any]) -> Issue:

@@ -103,7 +103,7 @@ def may_contribute(target: str | None) -> bool:
 def each_once(values: Iterable[Hashable], what: str) -> None:
     """Refuse a list that says the same thing twice."""
     values = list(values)
-    if len(set(values)) != len(values):
+    if len(values) > 1 and len(set(values)) != len(values):
         raise PydanticCustomError("repeated", "{what} is listed twice", {"what": what})
 
 
@@ -318,8 +318,9 @@ class AdverseEvent(Record):
     @classmethod
     def _severity_of_grade(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("severity") is None:
-            ctcae = data.get("ctcae")
-            grade = data.get("grade", ctcae.get("grade") if isinstance(ctcae, dict) else None)
+            grade, ctcae = data.get("grade"), data.get("ctcae")
+            if grade is None:
+                grade = ctcae.get("grade") if isinstance(ctcae, dict) else getattr(ctcae, "grade", None)
             if type(grade) is int and grade in SEVERITY_OF_GRADE:
                 return {**data, "severity": SEVERITY_OF_GRADE[grade]}
         return data

@@ -109,13 +109,13 @@ class _Moment(str):
     """Text of a point or a span in time that has been checked; it stays a ``str``."""
 
     __slots__ = ()
-    _pattern: ClassVar[re.Pattern[str]]
+    pattern: ClassVar[re.Pattern[str]]
     _format: ClassVar[str]
     _wanted: ClassVar[str]
     _code: ClassVar[str]
 
     def __new__(cls, text: str) -> Self:
-        if cls._pattern.fullmatch(text) is None:
+        if cls.pattern.fullmatch(text) is None:
             raise ValueError(cls._wanted)
         return super().__new__(cls, text)
 
@@ -136,7 +136,7 @@ class _Moment(str):
         if isinstance(value, str):
             if isinstance(value, cls):
                 return value
-            if cls._pattern.fullmatch(value) is not None:
+            if cls.pattern.fullmatch(value) is not None:
                 return str.__new__(cls, value)
             if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+", value):
                 raise PydanticCustomError("naive_time", "a time without an offset from UTC says no moment")
@@ -155,7 +155,7 @@ class Date(_Moment):
     """A day, a month or a year: ``2026-11-20``, ``2026-11``, ``2026``."""
 
     __slots__ = ()
-    _pattern = re.compile(_PARTIAL)
+    pattern = re.compile(_PARTIAL)
     _format = "date"
     _wanted = "a date is wanted, such as 2026-11-20, 2026-11 or 2026"
     _code = "date"
@@ -165,7 +165,8 @@ class DateTime(_Moment):
     """A date, or a moment with seconds and an offset: ``2026-11-20T10:41:00-05:00``."""
 
     __slots__ = ()
-    _pattern = re.compile(rf"{_PARTIAL}|(?:{_DAY}){_CLOCK}")
+    # What is usual comes first.
+    pattern = re.compile(rf"(?:{_DAY}){_CLOCK}|{_PARTIAL}")
     _format = "date-time"
     _wanted = "a date, or a time with seconds and offset, is wanted, such as 2026-11-20T10:41:00-05:00"
     _code = "date_time"
@@ -175,7 +176,7 @@ class Instant(_Moment):
     """A moment with seconds and an offset, never a bare date: ``2026-11-20T10:41:00.120-05:00``."""
 
     __slots__ = ()
-    _pattern = re.compile(rf"(?:{_DAY}){_CLOCK}")
+    pattern = re.compile(rf"(?:{_DAY}){_CLOCK}")
     _format = "date-time"
     _wanted = "a time with seconds and offset is wanted, such as 2026-11-20T10:41:00-05:00"
     _code = "instant"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import model_validator
@@ -185,6 +186,35 @@ class Observed(Record):
         return self
 
 
+@functools.lru_cache(maxsize=1024)
+def _misfit(
+    sign: str, names: tuple[str, ...], derived: bool, has_finding: bool, has_reason: bool
+) -> PydanticCustomError | None:
+    """What is wrong with the parts of a vital sign, whatever their values."""
+    if len(set(names)) != len(names):
+        return PydanticCustomError("repeated", "a number is given twice")
+    pressure = sign == "blood_pressure"
+    allowed = BP_PARTS if pressure else () if sign in FINDINGS else ("value",)
+    if not set(names) <= set(allowed):
+        return PydanticCustomError("readings", "this vital sign has no such number")
+    if names != tuple(name for name in allowed if name in names):
+        return PydanticCustomError("readings", "the numbers come in the order systolic, diastolic, mean")
+    if pressure and names[:2] != ("systolic", "diastolic"):
+        return PydanticCustomError(
+            "readings", "a blood pressure has a systolic and a diastolic number, or the reason why one is absent"
+        )
+    if derived and not pressure:
+        return PydanticCustomError("readings", "absent_reason and derivation belong to the vital sign itself here")
+    if sign == "bmi" and not names:
+        # Its profile wants a value even beside a reason (trap T8).
+        return PydanticCustomError("readings", "a body mass index has a value")
+    if bool(names) + has_finding + has_reason != 1 or (has_finding and sign not in FINDINGS):
+        return PydanticCustomError(
+            "value_or_reason", "give the readings (or the finding, where the sign is one) or an absent_reason"
+        )
+    return None
+
+
 class VitalSign(Observed):
     """One vital sign: a blood pressure with its parts, or a single number or finding."""
 
@@ -210,33 +240,16 @@ class VitalSign(Observed):
 
     @model_validator(mode="after")
     def _fits_the_sign(self) -> VitalSign:
-        names = [reading.name for reading in self.readings]
-        if len(set(names)) != len(names):
-            raise PydanticCustomError("repeated", "a number is given twice")
-        if self.sign == "blood_pressure":
-            allowed: tuple[str, ...] = BP_PARTS
-        else:
-            allowed = () if self.sign in FINDINGS else ("value",)
-        if not set(names) <= set(allowed):
-            raise PydanticCustomError("readings", "this vital sign has no such number")
-        if names != [name for name in allowed if name in names]:
-            raise PydanticCustomError("readings", "the numbers come in the order systolic, diastolic, mean")
-        if self.sign == "blood_pressure":
-            if names[:2] != ["systolic", "diastolic"]:
-                raise PydanticCustomError(
-                    "readings",
-                    "a blood pressure has a systolic and a diastolic number, or the reason why one is absent",
-                )
-        elif any(reading.absent_reason is not None or reading.derivation is not None for reading in self.readings):
-            raise PydanticCustomError("readings", "absent_reason and derivation belong to the vital sign itself here")
-        elif self.sign == "bmi" and not names:
-            # Its profile wants a value even beside a reason (trap T8).
-            raise PydanticCustomError("readings", "a body mass index has a value")
-        said = bool(names) + (self.finding is not None) + (self.absent_reason is not None)
-        if said != 1 or (self.finding is not None and self.sign not in FINDINGS):
-            raise PydanticCustomError(
-                "value_or_reason", "give the readings (or the finding, where the sign is one) or an absent_reason"
-            )
+        readings = self.readings
+        misfit = _misfit(
+            self.sign,
+            tuple([reading.name for reading in readings]),
+            any(reading.absent_reason is not None or reading.derivation is not None for reading in readings),
+            self.finding is not None,
+            self.absent_reason is not None,
+        )
+        if misfit is not None:
+            raise misfit.with_traceback(None)
         for reading in self.readings:
             if reading.value is not None and reading.unit is not None:
                 quantity = self.sign if reading.name == "value" else reading.name

@@ -15,7 +15,16 @@ from typing import Any, BinaryIO, Literal, TypeAlias, cast
 from fhirbridge.errors import ConfigError
 from fhirbridge.sources.columns import ColumnMap
 from fhirbridge.sources.documents import Document, from_array, from_lines
-from fhirbridge.sources.lines import Line, Models, from_documents, from_rows, resource_lines, write_record, write_reject
+from fhirbridge.sources.lines import (
+    Line,
+    Models,
+    faults_of,
+    from_documents,
+    from_rows,
+    resource_lines,
+    write_record,
+    write_reject,
+)
 from fhirbridge.sources.opening import STDIN, open_bytes
 from fhirbridge.sources.table import rows
 from fhirbridge.sources.writing import WholeFile
@@ -27,6 +36,7 @@ __all__ = [
     "Line",
     "SourceShape",
     "WholeFile",
+    "faults_of",
     "open_documents",
     "open_source",
     "resource_lines",

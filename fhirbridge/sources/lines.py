@@ -170,22 +170,25 @@ def _text(data: bytes) -> str | None:
     return data.decode("utf-8", "backslashreplace") if data else None
 
 
-def resource_lines(documents: Iterable[Document]) -> Iterator[tuple[Line, Tree | None]]:
-    """The FHIR resources among JSON texts, also those of a corrected reject file, each with its place.
+def resource_lines(documents: Iterable[Document]) -> Iterator[tuple[Line, bytes | None]]:
+    """The texts of FHIR resources, also those of a corrected reject file, each with its place.
 
-    Where there is no resource the line has faults.
+    Where there is no text the line has faults.
     """
     for document in documents:
         raw = _text(document.data)
         if document.fault is not None:
             yield Line(document.file, document.line, faults=(document.fault,), raw=raw), None
             continue
-        try:
-            tree = parse_object(document.data)
+        body = document.data
+        # No resource has such a member; only a line that may be a reject is looked into here.
+        if b'"faults"' in body:
+            try:
+                tree = parse_object(body)
+            except JsonError as error:
+                yield Line(document.file, document.line, faults=faults_of(error), raw=raw), None
+                continue
             if is_reject(tree):
                 raw = tree["raw"] if isinstance(tree.get("raw"), str) else None
-                tree = parse_object((raw or "").encode("utf-8", "surrogatepass"))
-        except JsonError as error:
-            yield Line(document.file, document.line, faults=faults_of(error), raw=raw), None
-        else:
-            yield Line(document.file, document.line, raw=raw), tree
+                body = (raw or "").encode("utf-8", "surrogatepass")
+        yield Line(document.file, document.line, raw=raw), body

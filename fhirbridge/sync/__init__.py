@@ -2,6 +2,7 @@
 
 from fhirbridge.sync.outcomes import RecordOutcome, Summary
 from fhirbridge.sync.pull import Pulled, pull
-from fhirbridge.sync.push import push
+from fhirbridge.sync.push import How, push
+from fhirbridge.sync.worker import Settings, Worker
 
-__all__ = ["Pulled", "RecordOutcome", "Summary", "pull", "push"]
+__all__ = ["How", "Pulled", "RecordOutcome", "Settings", "Summary", "Worker", "pull", "push"]

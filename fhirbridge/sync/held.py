@@ -1,37 +1,34 @@
-"""What the site holds already, read before anything is written over it and after a write that was not proven."""
+"""What the site holds already: read before anything is written over it, and after a write that was not proven."""
 
 from __future__ import annotations
 
-import decimal
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeAlias
 
-from jiter import LosslessFloat
-
-from fhirbridge.client.rest import Client
-from fhirbridge.errors import SiteRefused
-from fhirbridge.fhir.bundle import Address, match_reads, reads
+from fhirbridge.client.rest import Client, path_of
+from fhirbridge.errors import SiteRefused, SiteUntrusted
+from fhirbridge.fhir.bundle import ABSENT, GONE, Address, Copy, match_reads, reads
 from fhirbridge.fhir.json import Json, Tree
-from fhirbridge.records import Decimal
+from fhirbridge.sync.conflict import alike
 
-Held: TypeAlias = dict[Address, Tree | None]
 _WRITTEN_BY_SERVERS = frozenset({"meta", "id"})
 
 
-def read_held(client: Client, addresses: Iterable[Address], most: int) -> Held:
-    """The resources at these addresses, ``None`` where there is none; ``most`` are asked for at a time.
+def read_copies(client: Client, addresses: Iterable[Address], most: int) -> dict[Address, Copy]:
+    """What the site holds at these addresses; ``most`` are asked for at a time.
 
     Reads, not searches: a search may be answered from a cache or an index that lags. Raises :class:`SiteError`.
     """
-    held: Held = {}
+    copies: dict[Address, Copy] = {}
     waiting = iter(dict.fromkeys(addresses))
     while some := list(islice(waiting, most)):
-        held |= _read_some(client, some)
-    return held
+        copies |= _read_some(client, some)
+    return copies
 
 
-def _read_some(client: Client, some: Sequence[Address]) -> Held:
+def _read_some(client: Client, some: Sequence[Address]) -> dict[Address, Copy]:
+    if len(some) == 1:
+        return {some[0]: read_copy(client, some[0])}
     try:
         found = match_reads(some, client.post_bundle(reads(some)))
     except SiteRefused as refused:
@@ -39,7 +36,25 @@ def _read_some(client: Client, some: Sequence[Address]) -> Held:
         if refused.status not in (400, 404, 405, 415, 422, 501):
             raise
         found = None
-    return {address: client.read(address) for address in some} if found is None else found
+    return {address: read_copy(client, address) for address in some} if found is None else found
+
+
+def read_copy(client: Client, address: Address, version: str | None = None) -> Copy:
+    """What the site holds at one address, now or in an earlier ``version``. Raises :class:`SiteError`."""
+    path = path_of(address) if version is None else f"{path_of(address)}/_history/{version}"
+    answer = client.ask("GET", path)
+    if answer.status in (404, 410):
+        return GONE if answer.status == 410 else ABSENT
+    if answer.status != 200:
+        raise SiteRefused(
+            f"the site answered GET with status {answer.status}",
+            status=answer.status,
+            retry_after=answer.headers.get("retry-after"),
+        )
+    tree = answer.tree
+    if not isinstance(tree, dict) or (tree.get("resourceType"), tree.get("id")) != (address.type, address.id):
+        raise SiteUntrusted("the answer to a read is another resource", code="site.wrong_resource")
+    return Copy(tree)
 
 
 def says_the_same(ours: Tree, theirs: Tree) -> bool:
@@ -48,7 +63,7 @@ def says_the_same(ours: Tree, theirs: Tree) -> bool:
     Numbers count by their value: SEKMET makes 0.5 of 0.50, HAPI 100 of 1e2. Nothing is missed by that: a record that
     was corrected so has a new revision, which is a tag in ``meta``.
     """
-    if not _alike(_content(ours), _content(theirs)):
+    if not alike(_content(ours), _content(theirs)):
         return False
     mine, other = ours.get("meta"), theirs.get("meta")
     return all(_has(other, name, item) for name in ("profile", "security", "tag") for item in _listed(mine, name))
@@ -63,22 +78,6 @@ def version_of(resource: Tree) -> str | None:
 
 def _content(resource: Tree) -> Tree:
     return {name: member for name, member in resource.items() if name not in _WRITTEN_BY_SERVERS}
-
-
-def _alike(one: Json, other: Json) -> bool:
-    if isinstance(one, dict):
-        return (
-            isinstance(other, dict) and one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
-        )
-    if isinstance(one, list):
-        return isinstance(other, list) and len(one) == len(other) and all(map(_alike, one, other))
-    if _is_number(one) and _is_number(other):
-        return decimal.Decimal(str(one)) == decimal.Decimal(str(other))
-    return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
-
-
-def _is_number(value: Json) -> bool:
-    return isinstance(value, int | LosslessFloat | Decimal) and not isinstance(value, bool)
 
 
 def _listed(meta: Json, name: str) -> Iterator[Json]:

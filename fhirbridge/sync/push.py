@@ -1,56 +1,205 @@
-"""Push: record → parts → bundle → site, and one outcome back for each record.
+"""Push: record → parts → ledger → bundle → site, and one outcome back for each record.
 
-Planning (:mod:`fhirbridge.sync.plan`) is pure, delivery (:mod:`fhirbridge.sync.delivery`) talks to the site, and
-nothing is remembered from one patient to the next, so that a durable state can stand between the two.
+Everything is in the ledger before it is sent, so a push that broke off is finished by the next one, whatever records
+that is started with. What another worker delivers meanwhile counts as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import datetime as dt
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from random import Random
 
-from fhirbridge.errors import Fault, Refused, SiteRefused, SiteUnreachable, SiteUntrusted
-from fhirbridge.records import Ref
+from fhirbridge.errors import Fault, LedgerError, Refused, SiteUnreachable
+from fhirbridge.fhir.bundle import EntryOutcome
+from fhirbridge.ledger import Decision, Known, Ledger, State, Where
+from fhirbridge.mapping import Part
 from fhirbridge.site import Site
 from fhirbridge.sources.lines import Line
-from fhirbridge.sync.delivery import Delivery, as_fault
-from fhirbridge.sync.outcomes import RecordOutcome
-from fhirbridge.sync.plan import Planned, by_patient, planned, rounds
+from fhirbridge.sync.bench import Report
+from fhirbridge.sync.enqueue import Identity, Intake, Offered
+from fhirbridge.sync.outcomes import RecordOutcome, combine
+from fhirbridge.sync.plan import Planned, planned
+from fhirbridge.sync.points import At, nowhere
+from fhirbridge.sync.reason import Reason
+from fhirbridge.sync.ways import check_writable
+from fhirbridge.sync.worker import DEFAULT, Settings, Sleep, Worker
 
 # How many lines are looked at together, to bring a patient's records into one bundle. Bounds the memory.
 WINDOW = 1_000
+# How long a push waits, in all, for a site that asks for patience.
+PATIENCE = 30.0
+_OVER = frozenset({State.ACKED, State.PARKED, State.REJECTED, State.SUPERSEDED, State.RETRACTED})
+_FAILED = frozenset({State.PARKED, State.REJECTED})
+# Between looks at what other workers have done, in seconds.
+_BETWEEN_LOOKS = 1.0
 
 
-def push(lines: Iterable[Line], site: Site) -> Iterator[RecordOutcome]:
-    """Deliver records and yield the outcome of each as soon as it is known, in no particular order.
+def new_run(now: float) -> str:
+    """An id for one run: when it began, and something nobody else has."""
+    return f"{dt.datetime.fromtimestamp(now, dt.UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
 
-    A refused line or record never holds up another. Raises :class:`ConfigError` before anything is sent, and
-    :class:`SiteUnreachable` when the site cannot be reached any more, after an outcome for every line that was read.
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a push works: the run's id, whether to send what only the mapping changed, seconds of patience, and what
+    tests hold in their hands."""
+
+    run: str = ""
+    resend: bool = False
+    patience: float = PATIENCE
+    settings: Settings = DEFAULT
+    clock: Callable[[], float] = time.time
+    sleep: Sleep | None = None
+    chance: Random | None = None
+    at: At = nowhere
+
+
+def push(lines: Iterable[Line], site: Site, ledger: Ledger, how: How = How()) -> Iterator[RecordOutcome]:
+    """Deliver records and yield the outcome of each, in no particular order.
+
+    A refused line or record never holds up another. Raises :class:`ConfigError` before anything is sent,
+    :class:`SiteUnreachable` when the site could not be reached in time and :class:`LedgerError`, both after an outcome
+    for every line that was read; what was not delivered stays in the ledger.
     """
-    site.check_writable()
+    site.check()
+    run = _Run(site, ledger, how)
     waiting = iter(lines)
     while window := list(islice(waiting, WINDOW)):
-        yield from _push_window(window, site)
+        yield from run.window(window)
 
 
-def _push_window(window: Iterable[Line], site: Site) -> Iterator[RecordOutcome]:
-    ready: list[Planned] = []
-    for line in window:
-        found = _plan(line, site)
-        if isinstance(found, Planned):
-            ready.append(found)
-        else:
-            yield found
-    left = {id(one): one for one in ready}
-    try:
-        for patient, records in by_patient(ready):
-            for one, outcome in _push_patient(patient, records, site):
-                del left[id(one)]
-                yield outcome
-    except SiteUnreachable as error:
-        for one in left.values():
-            yield _set_aside(one, as_fault(error))
-        raise
+class _Run:
+    """One push: an intake, a worker, and who waits for what."""
+
+    def __init__(self, site: Site, ledger: Ledger, how: How) -> None:
+        self._site, self._ledger, self._how = site, ledger, how
+        self._intake = Intake(ledger, site.name, site.mappings.binding, how.run or new_run(how.clock()), how.at)
+        self._worker = Worker(
+            site, ledger, settings=how.settings, clock=how.clock, sleep=how.sleep, chance=how.chance,
+            at=how.at, tell=self._hear,
+        )  # fmt: skip
+        check_writable(self._worker.ways, (kind.resource_type for kind in site.mappings.kinds.values()))
+        self._waiting: set[Identity] = set()
+        self._queued: set[Identity] = set()
+        self._reports: dict[Identity, Report] = {}
+        self._looked = 0.0
+
+    def window(self, window: Sequence[Line]) -> Iterator[RecordOutcome]:
+        """Queue these lines, deliver, and tell of each."""
+        ready: list[Planned] = []
+        for line in window:
+            found = _plan(line, self._site)
+            if isinstance(found, Planned):
+                ready.append(found)
+            else:
+                yield found
+        offered = self._intake.take(ready, resend=self._how.resend)
+        self._replay([identity for one in offered for identity in one.failed])
+        self._queued = {identity for one in offered for identity in one.queued}
+        earlier = (several for one in offered for several in (one.underway, one.superseded, one.failed))
+        self._waiting = self._queued.union(*earlier)
+        self._reports = {}
+        try:
+            self._worker.run(self._goes_on, self._how.patience)
+        except (KeyboardInterrupt, LedgerError):
+            rows = self._rows_if_any(self._waiting)
+            yield from (self._outcome(one, rows) for one in offered)
+            raise
+        rows = self._rows(self._waiting)
+        yield from (self._outcome(one, rows) for one in offered)
+        away = next((one for identity in self._waiting for one in self._unreachable(identity)), None)
+        if away is not None:
+            raise SiteUnreachable(away.reason, hint=away.hint)
+
+    def _hear(self, report: Report) -> None:
+        one = report.delivery
+        identity = (one.kind, one.record, one.role, one.generation)
+        self._reports[identity] = report
+        if report.to in _OVER:
+            self._waiting.discard(identity)
+
+    def _goes_on(self) -> bool:
+        """Whether anything of this push is still on its way; others may have delivered it."""
+        if self._waiting and time.monotonic() - self._looked > _BETWEEN_LOOKS:
+            self._looked = time.monotonic()
+            rows = self._rows(self._waiting)
+            self._waiting -= {identity for identity, row in rows.items() if row.state in _OVER}
+        return bool(self._waiting)
+
+    def _rows(self, identities: Iterable[Identity]) -> dict[Identity, Known]:
+        records = {identity[:2] for identity in identities}
+        if not records:
+            return {}
+        found = self._ledger.known(self._site.name, records)
+        return {(row.kind, row.record, row.role, row.generation): row for row in found}
+
+    def _rows_if_any(self, identities: Iterable[Identity]) -> dict[Identity, Known]:
+        """The same, for somebody who is about to tell of a failure of the ledger."""
+        try:
+            return self._rows(identities)
+        except LedgerError:
+            return {}
+
+    def _replay(self, identities: Sequence[Identity]) -> None:
+        """Push again what was set aside: that somebody pushes it once more is the decision of a person."""
+        rows = self._rows(identities)
+        ids = tuple(
+            row.newest for identity in identities if (row := rows[identity]).newest is not None and row.state in _FAILED
+        )
+        if ids:
+            self._ledger.replay(Where(site=self._site.name, ids=ids))
+
+    def _unreachable(self, identity: Identity) -> Iterator[Fault]:
+        report = self._reports.get(identity)
+        if report is not None and Reason.read(report.reason).why == "unreachable":
+            yield from report.faults
+
+    def _outcome(self, offered: Offered, rows: dict[Identity, Known]) -> RecordOutcome:
+        line, dropped = offered.planned.line, offered.planned.dropped
+        if offered.conflicting:
+            return RecordOutcome(line, "refused", faults=(_CONFLICT,), dropped=dropped)
+        if offered.withdrawn:
+            return RecordOutcome(line, "refused", faults=(_RETRACTED,), dropped=dropped)
+        # A line that only repeats one of the same push has changed nothing.
+        repeated = dict.fromkeys(offered.superseded, False) | {
+            identity: identity not in self._queued for identity in (*offered.underway, *offered.failed)
+        }
+        ours = repeated | dict.fromkeys(offered.queued, True)
+        entries: list[tuple[Part, EntryOutcome]] = []
+        faults: list[Fault] = []
+        for offer, answer in offered.answers:
+            if answer.decision is Decision.MOVED:
+                entries.append((offer.part, EntryOutcome("failed")))
+            elif offer.identity not in ours:
+                entries.append((offer.part, EntryOutcome("unchanged")))
+            else:
+                outcome, said = self._entry(offer.identity, rows, ours=ours[offer.identity])
+                entries.append((offer.part, outcome))
+                faults += said
+        return combine(line, entries, tuple(dict.fromkeys(faults)), dropped)
+
+    def _entry(
+        self, identity: Identity, rows: dict[Identity, Known], *, ours: bool
+    ) -> tuple[EntryOutcome, tuple[Fault, ...]]:
+        """What became of one resource; ``ours``: it was this record that sent it."""
+        report, row = self._reports.get(identity), rows.get(identity)
+        delivered = report is not None and report.to is State.ACKED
+        if not delivered and row is not None and row.state is State.ACKED:
+            # Another worker has settled it since.
+            return EntryOutcome("updated" if ours else "unchanged", version=row.version), ()
+        if row is not None and row.state in (State.UNKNOWN, State.IN_FLIGHT):
+            return EntryOutcome("unknown"), () if report is None else report.faults
+        if report is None:
+            stopped = self._worker.stopped
+            return EntryOutcome("failed"), (stopped or _WAITS,)
+        if delivered and not ours:
+            return EntryOutcome("unchanged", version=report.outcome.version), ()
+        return report.outcome, report.faults
 
 
 def _plan(line: Line, site: Site) -> Planned | RecordOutcome:
@@ -62,24 +211,10 @@ def _plan(line: Line, site: Site) -> Planned | RecordOutcome:
         return RecordOutcome(line, "refused", faults=error.faults)
 
 
-def _push_patient(patient: Ref, records: list[Planned], site: Site) -> Iterator[tuple[Planned, RecordOutcome]]:
-    try:
-        chart = site.patients.find(patient)
-    except (SiteRefused, SiteUntrusted) as error:
-        yield from ((one, _set_aside(one, as_fault(error))) for one in records)
-        return
-    if isinstance(chart, Fault):
-        yield from ((one, RecordOutcome(one.line, "refused", faults=(chart,), dropped=one.dropped)) for one in records)
-        return
-    turns, duplicates = rounds(records)
-    for turn in turns:
-        yield from Delivery(site, patient, chart, turn).run()
-    for one, fault in duplicates:
-        if fault is None:
-            yield one, RecordOutcome(one.line, "unchanged", dropped=one.dropped)
-        else:
-            yield one, RecordOutcome(one.line, "refused", faults=(fault,), dropped=one.dropped)
-
-
-def _set_aside(one: Planned, fault: Fault) -> RecordOutcome:
-    return RecordOutcome(one.line, "failed", faults=(fault,), dropped=one.dropped)
+_CONFLICT = Fault(
+    "revision.conflict", "revision", "the same revision of this record came with other content", "raise the revision"
+)
+_RETRACTED = Fault(
+    "record.retracted", "id", "the record was retracted at the site", "what is to stand there needs a new record"
+)
+_WAITS = Fault("site.waits", "", "it waits in the ledger", "push or sync goes on with it")

@@ -16,7 +16,7 @@ from fhirbridge.fhir.json import Json, Tree
 DELIVERY_ORDER = ("Patient", "Consent", "Procedure", "MedicationAdministration", "Observation", "AdverseEvent")
 _MEMBERS = frozenset({"reference", "type", "identifier", "display", "id", "extension"})
 
-Resolve: TypeAlias = Callable[["Pointer"], Address | None]
+Resolve: TypeAlias = Callable[["Pointer"], Address | str | None]
 Pointer: TypeAlias = tuple[str, str, str]  # type, identifier system, identifier value
 
 

@@ -136,7 +136,7 @@ def test_push_tells_and_keeps_what_became_of_each_record(server: FakeServer) -> 
     assert found.exit_code == 1
     summary = json.loads(found.stdout)
     assert summary["totals"] == {"created": 1, "updated": 0, "unchanged": 0, "refused": 2, "failed": 0, "unknown": 0}
-    assert summary["kinds"]["vital_sign"]["resources"] == {"created": 1}
+    assert summary["kinds"]["vital_sign"]["resources"] == {"created": 1, "refused": 1}
     outcomes = [json.loads(line) for line in Path("fhirbridge-outcomes.ndjson").read_bytes().splitlines()]
     assert {(one["line"], one["state"]) for one in outcomes} == {(1, "created"), (2, "refused"), (3, "refused")}
     assert CANARY not in found.stderr + json.dumps(outcomes)

@@ -166,7 +166,7 @@ def serving(server: FakeServer) -> Iterator[FakeServer]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = _handle  # noqa: N815 - names that the base class looks for
+        do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - names that the base class looks for
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
             return

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhirbridge.fhir.bundle import Address, address_of, match, match_reads, puts, reads
-from fhirbridge.fhir.capability import capabilities, settled
+from fhirbridge.fhir.bundle import GONE, Address, Copy, address_of, match, match_reads, puts, reads
+from fhirbridge.fhir.capability import capabilities
 from fhirbridge.fhir.outcome import issues
 
 Tree = dict[str, Any]
@@ -146,18 +146,11 @@ def test_reads_tell_what_is_there_what_is_not_and_what_is_open() -> None:
     two = Address("Procedure", "f2")
     here = {"response": {"status": "200"}, "resource": {"resourceType": "Procedure", "id": "f1"}}
     gone = {"response": {"status": "410 Gone"}}
-    assert match_reads([ONE, two], response([here, gone])) == {ONE: here["resource"], two: None}
+    assert match_reads([ONE, two], response([here, gone])) == {ONE: Copy(here["resource"]), two: GONE}
     assert match_reads([ONE, two], response([gone, here])) is None
     assert match_reads([ONE, two], response([here])) is None
     assert match_reads([ONE], response([{"response": {"status": "500"}}])) is None
     assert reads([ONE])["entry"] == [{"request": {"method": "GET", "url": "Procedure/f1"}}]
-
-
-def test_a_setting_outranks_what_a_server_declares() -> None:
-    assert settled(None, declared=True, presumed=False)
-    assert settled(None, declared=False, presumed=True)
-    assert not settled(False, declared=True, presumed=True)
-    assert settled(True, declared=False, presumed=False)
 
 
 def test_a_capability_statement_is_read_for_what_it_declares() -> None:

@@ -16,6 +16,7 @@ from fhirbridge.records import to_json
 from fhirbridge.site import Site
 from fhirbridge.sources.lines import Line, read_record
 from fhirbridge.sync import RecordOutcome, pull, push
+from fhirbridge.sync.opening import open_ledger
 from fhirbridge.synth import Options, records
 
 # What each kind calls the field that says that a record never should have been.
@@ -38,7 +39,9 @@ class Hospital:
         tree: Tree = {"clinic": {"demo": True, "domain": options.domain}, "site": {"hospital": site}}
         self._settings = tree
         self.folder = folder
-        self.site = Site.open("hospital", config.Config(config.parse(tree), folder, {}))
+        settings = config.Config(config.parse(tree), folder, {})
+        self.site = Site.open("hospital", settings)
+        self.ledger = open_ledger(settings)
         self.records = list(records(options))
         self._models = {name: kind.record for name, kind in self.site.mappings.kinds.items()}
 
@@ -47,6 +50,7 @@ class Hospital:
 
     def __exit__(self, *error: object) -> None:
         self.site.client.close()
+        self.ledger.close()
 
     def register_patients(self) -> None:
         """Make the clinic's patients known."""
@@ -69,7 +73,7 @@ class Hospital:
     def push(self, trees: Iterable[Tree]) -> dict[tuple[str, str], RecordOutcome]:
         """Deliver records; one outcome for each, by kind and id."""
         lines = [Line("test", number, *read_record(tree, self._models)) for number, tree in enumerate(trees, 1)]
-        outcomes = list(push(lines, self.site))
+        outcomes = list(push(lines, self.site, self.ledger))
         assert len(outcomes) == len(lines)
         return {key(to_json(outcome.line.record)): outcome for outcome in outcomes if outcome.line.record is not None}
 

@@ -1,0 +1,54 @@
+"""The durable state of every delivery: what has to go, what is under way, what arrived, and what is known of a site."""
+
+from __future__ import annotations
+
+from fhirbridge.ledger.keep import key_check
+from fhirbridge.ledger.ledger import Ledger
+from fhirbridge.ledger.payload import ZLIB, Codec
+from fhirbridge.ledger.states import Action, Server, State
+from fhirbridge.ledger.words import (
+    Adopted,
+    Claim,
+    Decision,
+    Delivery,
+    Ended,
+    Enqueued,
+    Entry,
+    Item,
+    Kept,
+    Known,
+    Lease,
+    Outgoing,
+    Rescued,
+    Result,
+    Row,
+    Standing,
+    Where,
+)
+
+__all__ = [
+    "ZLIB",
+    "Action",
+    "Adopted",
+    "Claim",
+    "Codec",
+    "Decision",
+    "Delivery",
+    "Ended",
+    "Enqueued",
+    "Entry",
+    "Item",
+    "Kept",
+    "Known",
+    "Lease",
+    "Ledger",
+    "Outgoing",
+    "Rescued",
+    "Result",
+    "Row",
+    "Server",
+    "Standing",
+    "State",
+    "Where",
+    "key_check",
+]

@@ -1,0 +1,1 @@
+"""Migrations of the ledger's schema, run when a ledger is opened."""

@@ -1,0 +1,117 @@
+"""A source read on from where the last run ended: growing files, or a folder of them, by their count of lines.
+
+The mark is kept in the ledger in the same transaction as what was read, so nothing is read past without being queued.
+What is read twice all the same (a file that was replaced) is unchanged content, and is not sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from fhirbridge.errors import Refused, SourceError
+from fhirbridge.ledger import Ledger
+from fhirbridge.site import Site
+from fhirbridge.sources import Line
+from fhirbridge.sync.enqueue import Intake, Offered
+from fhirbridge.sync.plan import Planned, planned
+
+_WINDOW = 500
+
+Open = Callable[[str], AbstractContextManager[Iterator[Line]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far one file was read: its size then, and the number of its last line that was taken."""
+
+    size: int = 0
+    line: int = 0
+
+    @classmethod
+    def read(cls, text: str | None) -> Mark:
+        """A mark as the ledger keeps it; anything else means from the beginning."""
+        size, _, line = (text or "").partition(":")
+        return cls(int(size), int(line)) if size.isdecimal() and line.isdecimal() else cls()
+
+    def __str__(self) -> str:
+        return f"{self.size}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one window of a source became: the ledger's answers, and the lines that cannot be records here."""
+
+    offered: Sequence[Offered]
+    refused: Sequence[Line]
+
+
+class Reading:
+    """One source for one site. ``open_`` opens a file of it; ``name`` is the source's in the configuration."""
+
+    def __init__(self, name: str, path: str, open_: Open, site: Site, ledger: Ledger, intake: Intake) -> None:
+        self._name, self._path, self._open = name, Path(path), open_
+        self._site, self._ledger, self._intake = site, ledger, intake
+
+    def take(self) -> Iterator[Taken]:
+        """Queue what is new, window by window. Raises :class:`SourceError` and :class:`LedgerError`."""
+        for file in self._files():
+            key = f"{self._site.name}/{self._name}/{file.name}"
+            mark = Mark.read(self._ledger.mark(key))
+            size, complete = _extent(file)
+            if size == mark.size or not complete:
+                continue
+            # A file that shrank is another one.
+            done = mark.line if size > mark.size else 0
+            with self._open(str(file)) as lines:
+                fresh = (one for one in _whole(lines, complete) if one.line > done)
+                last = done
+                while window := list(islice(fresh, _WINDOW)):
+                    last = max(last, *(one.line for one in window))
+                    # Its size is that of a shorter file until all of it is read: the next run comes back to it.
+                    yield self._window(window, {key: str(Mark(mark.size if done else 0, last))})
+            self._ledger.set_mark(key, str(Mark(size, last)))
+
+    def _files(self) -> list[Path]:
+        if not self._path.exists():
+            raise SourceError(f"{self._path}: there is no such file or folder", code="source.open")
+        if not self._path.is_dir():
+            return [self._path]
+        return sorted(one for one in self._path.iterdir() if one.is_file() and not one.name.startswith("."))
+
+    def _window(self, window: Sequence[Line], marks: dict[str, str]) -> Taken:
+        ready: list[Planned] = []
+        refused: list[Line] = []
+        for line in window:
+            if line.record is None:
+                refused.append(line)
+                continue
+            try:
+                ready.append(planned(line, line.record, self._site.mappings))
+            except Refused as error:
+                refused.append(Line(line.file, line.line, faults=error.faults, raw=line.raw))
+        return Taken(self._intake.take(ready, marks=marks), refused)
+
+
+def _extent(file: Path) -> tuple[int, int]:
+    """The size of a file, and how many of its lines are complete: who writes it may be in the middle of one.
+
+    A file that is not read line by line (JSON, gzip) is complete when it is there.
+    """
+    with file.open("rb") as stream:
+        start = stream.read(2)
+        if start[:1] == b"[" or start == b"\x1f\x8b":
+            return file.stat().st_size, 2**62
+        stream.seek(0)
+        lines = size = 0
+        while chunk := stream.read(1 << 20):
+            size += len(chunk)
+            lines += chunk.count(b"\n")
+        return size, lines
+
+
+def _whole(lines: Iterable[Line], complete: int) -> Iterator[Line]:
+    return (one for one in lines if one.line <= complete)

@@ -1,0 +1,189 @@
+"""The whole matrix as a command: cells × stores × personalities, and the crash loop.
+
+python -m tests.faults.matrix cells --store sqlite --personality hapi --fault reset
+python -m tests.faults.matrix cells --write docs/faults.md
+python -m tests.faults.matrix crash-loop --store postgres --patients 60 --kills 500 --workers 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from fhirbridge.synth import Options
+from tests.faults.cells import FAULTS, Cell, cells
+from tests.faults.personalities import PERSONALITIES
+from tests.faults.points import POINTS
+from tests.faults.runner import Outcome, crash_loop, experiment, run_cell
+from tests.faults.stores import LedgerStore, PostgresStore, SqliteStore, postgres
+from tests.faults.synthetic import KNOWN, Clinic
+
+STORES = ("sqlite", "postgres")
+Stores = Callable[[str, Path], LedgerStore]
+
+
+@contextmanager
+def stores(names: Sequence[str], folder: Path) -> Iterator[Stores]:
+    """Gives a new store by name; PostgreSQL is started when it is among ``names``."""
+    with ExitStack() as stack:
+        database = stack.enter_context(postgres(folder / "postgres")) if "postgres" in names else None
+
+        def new(name: str, place: Path) -> LedgerStore:
+            if name == "sqlite":
+                return SqliteStore(place / "ledger")
+            assert database is not None
+            return PostgresStore(database())
+
+        yield new
+
+
+def subject(personality: str, patients: int = 2) -> Clinic:
+    """The clinic that is delivered to a personality, set up as its operator would."""
+    options = Options(patients=patients, sessions=1, vitals="rems", consent="all-permit", corrections=0.2)
+    return Clinic(options, known=KNOWN.get(personality, ""))
+
+
+def run(
+    chosen: Sequence[Cell],
+    names: Sequence[str],
+    personalities: Sequence[str],
+    jobs: int,
+    tell: Callable[[Outcome], None],
+) -> list[Outcome]:
+    """Run cells on stores and personalities, some at a time. A clock jumps both ways, in a run each."""
+    wanted = [
+        (cell, name, personality, direction)
+        for personality, name, cell in itertools.product(personalities, names, chosen)
+        if cell.run and cell.only in ("", name)
+        for direction in ((1, -1) if cell.run == "clock" else (1,))
+    ]
+    with tempfile.TemporaryDirectory() as folder, stores(names, Path(folder)) as new:
+
+        def one(number: int, cell: Cell, name: str, personality: str, direction: int) -> Outcome:
+            place = Path(folder) / str(number)
+            place.mkdir()
+            outcome = run_cell(cell, subject(personality), place, new(name, place), personality, direction=direction)
+            tell(outcome)
+            return outcome
+
+        with ThreadPoolExecutor(jobs) as pool:
+            return list(pool.map(lambda pair: one(pair[0], *pair[1]), enumerate(wanted)))
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """The matrix in Markdown: how many runs of each cell were good."""
+    by_cell: dict[tuple[str, str], list[Outcome]] = {}
+    for one in outcomes:
+        by_cell.setdefault((one.cell.point, one.cell.fault), []).append(one)
+    every = {(cell.point, cell.fault): cell for cell in cells()}
+    lines = ["| fault | " + " | ".join(POINTS) + " |", "| --- |" + " --- |" * len(POINTS)]
+    for fault in FAULTS:
+        row = []
+        for point in POINTS:
+            runs = by_cell.get((point, fault), [])
+            good = sum(one.is_good for one in runs)
+            row.append(f"{good}/{len(runs)}" if runs else "" if every[point, fault].run else "n/a")
+        lines.append(f"| {fault} | " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """The sums, and everything that was not good by name."""
+    sums = {
+        name: sum(len(getattr(one.report, name)) for one in outcomes)
+        for name in ("lost", "dropped", "extra", "inversions", "after_retraction", "wrong_patient")
+    }
+    said = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in sums.items())
+    bad = [one for one in outcomes if not one.is_good]
+    return "\n".join([f"{len(outcomes)} runs, {len(outcomes) - len(bad)} good: {said}", *map(described, bad)])
+
+
+def described(one: Outcome) -> str:
+    """One run in a line."""
+    words = ["good" if one.is_good else "BAD", one.cell.point, one.cell.fault, one.store, one.personality]
+    flags = {"not reached": not one.reached, "not ended": not one.ended, "hung": one.hung}
+    words += [word for word, is_so in flags.items() if is_so]
+    line = " · ".join([*words, *([] if one.report.clean else [str(one.report)])])
+    return line if one.is_good or not one.errors else f"{line}\n    {one.errors.splitlines()[-1]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was chosen; 0 when all of it was good."""
+    parser = argparse.ArgumentParser(description="the fault matrix and the crash loop")
+    commands = parser.add_subparsers(dest="command", required=True)
+    matrix, loop = commands.add_parser("cells"), commands.add_parser("crash-loop")
+    for one in (matrix, loop):
+        one.add_argument("--store", action="append", choices=STORES, default=None)
+        one.add_argument("--personality", action="append", choices=sorted(PERSONALITIES), default=None)
+    matrix.add_argument("--point", action="append", choices=POINTS, default=None)
+    matrix.add_argument("--fault", action="append", choices=FAULTS, default=None)
+    matrix.add_argument("--jobs", type=int, default=2, help="cells at a time")
+    matrix.add_argument("--write", type=Path, help="write the table there as well")
+    loop.add_argument("--patients", type=int, default=20, help="some 40 records each")
+    loop.add_argument("--kills", type=int, default=50)
+    loop.add_argument("--server-kills", type=int, default=0)
+    loop.add_argument("--cut", type=float, default=0.05, help="share of replies cut after the commit")
+    loop.add_argument("--workers", type=int, default=1)
+    loop.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args(arguments)
+    names, personalities = given.store or STORES, given.personality or sorted(PERSONALITIES)
+    return _cells(given, names, personalities) if given.command == "cells" else _loop(given, names, personalities)
+
+
+def _cells(given: argparse.Namespace, names: Sequence[str], personalities: Sequence[str]) -> int:
+    chosen = [
+        cell for cell in cells() if cell.point in (given.point or POINTS) and cell.fault in (given.fault or FAULTS)
+    ]
+    outcomes = run(chosen, names, personalities, given.jobs, lambda one: _say(described(one)))
+    text = f"{table(outcomes)}\n\n{summary(outcomes)}"
+    _say(text)
+    if given.write:
+        given.write.write_text(f"{_HEADING}\n{text}\n", "utf-8")
+    return 0 if all(one.is_good for one in outcomes) else 1
+
+
+def _loop(given: argparse.Namespace, names: Sequence[str], personalities: Sequence[str]) -> int:
+    good = True
+    for name, personality in itertools.product(names, personalities):
+        with tempfile.TemporaryDirectory() as folder, stores([name], Path(folder)) as new:
+            place, clinic = Path(folder), subject(personality, given.patients)
+            with experiment(clinic, place, new(name, place), personality) as one:
+                found = crash_loop(
+                    one,
+                    kills=given.kills,
+                    cut=given.cut,
+                    workers=given.workers,
+                    seed=given.seed,
+                    server_kills=given.server_kills,
+                )
+        killed_enough = sum(found.kills.values()) >= given.kills
+        good = good and found.ended and found.report.unharmed and killed_enough
+        killed = ", ".join(f"{point} {count}" for point, count in found.kills.items())
+        _say(f"{name}, {personality}: {sum(found.kills.values())} kills ({killed}), {found.cut} replies cut")
+        _say(f"  {found.report}{'' if found.ended else '; not ended'}")
+        if not killed_enough:
+            _say("  the work was done before there were so many kills: more patients")
+    return 0 if good else 1
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+_HEADING = """# The fault matrix
+
+Written by `python -m tests.faults.matrix cells --write`. Good runs of all runs of a cell, over stores and
+personalities.
+Good: the point was reached, the work came to its end, nothing extra, nothing inverted, nothing after a retraction, no
+wrong chart, and nothing lost that the ledger does not show. Why a cell is `n/a` stands in `tests/faults/cells.toml`.
+"""
+
+if __name__ == "__main__":
+    sys.exit(main())
