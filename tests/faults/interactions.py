@@ -80,6 +80,8 @@ class Visit:
         """Search, one page."""
         wanted = parsed(query)
         hits = self._found(resource_type, query, self._searchable)
+        if self.ways.index_after_miss:
+            hits = [one for one in hits if self.store.is_searchable(one.address)]
         return Effect(200, body=page(hits, wanted, self._base, resource_type))
 
     def target(self, resource_type: str, condition: str) -> Address | None:

@@ -23,6 +23,7 @@ from tests.faults.points import POINTS
 from tests.faults.runner import Outcome, crash_loop, experiment, run_cell
 from tests.faults.stores import LedgerStore, PostgresStore, SqliteStore, postgres
 from tests.faults.synthetic import KNOWN, Clinic
+from tests.faults.work import LEDGERS
 
 STORES = ("sqlite", "postgres")
 Stores = Callable[[str, Path], LedgerStore]
@@ -131,6 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     loop.add_argument("--cut", type=float, default=0.05, help="share of replies cut after the commit")
     loop.add_argument("--workers", type=int, default=1)
     loop.add_argument("--seed", type=int, default=1)
+    loop.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change the personality")
+    loop.add_argument("--ledger", choices=[one for one in LEDGERS if one], help="a wrong one: the loop has to notice")
     given = parser.parse_args(arguments)
     names, personalities = given.store or STORES, given.personality or sorted(PERSONALITIES)
     return _cells(given, names, personalities) if given.command == "cells" else _loop(given, names, personalities)
@@ -153,7 +156,9 @@ def _loop(given: argparse.Namespace, names: Sequence[str], personalities: Sequen
     for name, personality in itertools.product(names, personalities):
         with tempfile.TemporaryDirectory() as folder, stores([name], Path(folder)) as new:
             place, clinic = Path(folder), subject(personality, given.patients)
-            with experiment(clinic, place, new(name, place), personality) as one:
+            options = [word for change in given.set for word in ("--set", change)]
+            with experiment(clinic, place, new(name, place), personality, *options) as one:
+                one.environment = {"LAB_LEDGER": given.ledger} if given.ledger else {}
                 found = crash_loop(
                     one,
                     kills=given.kills,

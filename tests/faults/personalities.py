@@ -79,6 +79,9 @@ class Personality:
     ignores: tuple[str, ...] = ()
     refuses_modifiers: bool = False
     ignores_unknown_parameters: bool = False
+    # The index takes up a resource only when somebody has searched for it in vain: the first look after a write knows
+    # nothing of it, whenever it comes.
+    index_after_miss: bool = False
     texts: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, what: str) -> str:

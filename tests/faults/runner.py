@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,17 +53,19 @@ class Outcome:
 
 @dataclass
 class Experiment:
-    """A subject on a bench over a store."""
+    """A subject on a bench over a store. ``environment`` is what every worker is started with."""
 
     subject: Subject
     bench: Bench
     store: LedgerStore
     command: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     hung: bool = field(default=False)
 
     def start(self, **environment: str) -> Process:
         """Start a worker; its waits take no time unless told otherwise."""
-        return self.bench.worker(self.command, **{"LAB_CLOCK": "skip", **self.store.environment(), **environment})
+        always = {"LAB_CLOCK": "skip", **self.store.environment(), **self.environment}
+        return self.bench.worker(self.command, **always, **environment)
 
     def finish(self) -> bool:
         """Start workers one after the other until one says that nothing is left to do."""
@@ -184,9 +186,16 @@ class Crashes:
 
 
 def crash_loop(
-    one: Experiment, *, kills: int, cut: float = 0.05, workers: int = 1, seed: int = 1, server_kills: int = 0
+    one: Experiment,
+    *,
+    kills: int,
+    cut: float = 0.05,
+    workers: int = 1,
+    seed: int = 1,
+    server_kills: int = 0,
+    points: Sequence[str] = POINTS,
 ) -> Crashes:
-    """Kill workers at the named points until there were so many kills, or nothing is left to do; then let one finish.
+    """Kill workers at the named ``points`` until there were so many kills, or nothing is left to do; then let one finish.
 
     ``cut`` of the replies never arrive though the server has committed. ``server_kills`` times the server is killed
     too. With several workers the one that is killed need not be the one whose exchange stands still.
@@ -197,7 +206,7 @@ def crash_loop(
     when = [round(kills * (n + 1) / (server_kills + 1)) for n in range(server_kills)]
     done = False
     while sum(counts.values()) < kills and not done:
-        victims = [_victim(one, dice) for _ in range(workers)]
+        victims = [_victim(one, dice, points) for _ in range(workers)]
         for victim in victims:
             with victim.worker:
                 ended = victim.meet_the_end(one.bench.proxy)
@@ -231,8 +240,8 @@ class _Victim:
         return ended
 
 
-def _victim(one: Experiment, dice: random.Random) -> _Victim:
-    point, passing = dice.choice(POINTS), dice.randint(1, 3)
+def _victim(one: Experiment, dice: random.Random, points: Sequence[str]) -> _Victim:
+    point, passing = dice.choice(points), dice.randint(1, 3)
     if point not in BETWEEN and point != RENEWAL:
         often = 1 if point.endswith("enqueue-commit") else passing
         return _Victim(point, one.start(LAB_AT=f"{point}:{often}=kill,{_AT_LAST}"))

@@ -87,6 +87,7 @@ class Store:
         self.by_condition: dict[str, Commit] = {}
         self._versions: dict[Address, list[Commit]] = {}
         self._index: dict[tuple[str, str, str], dict[Address, None]] = {}
+        self._missed: set[Address] = set()
         self._waiting: list[bytes] = []
         self._behind = behind
         whole, size = read_log(log)
@@ -124,6 +125,12 @@ class Store:
     def indexed(self, resource_type: str, parameter: str, token: str) -> Iterable[Address]:
         """Resources that have or had a token, which is the first look of a search."""
         return list(self._index.get((resource_type, parameter, token), ()))
+
+    def is_searchable(self, address: Address) -> bool:
+        """Whether an index that learns from misses has a resource: one of a client only when it was missed before."""
+        known = address in self._missed or self._versions[address][0].by != "client"
+        self._missed.add(address)
+        return known
 
     def of_type(self, resource_type: str) -> Iterator[Address]:
         """Every resource of a type that was ever there."""

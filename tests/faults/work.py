@@ -1,6 +1,7 @@
 """The real worker, with its named points and its clock in the laboratory's hands.
 
-``python -m tests.faults.work --config FILE --records FILE --ledger URL``, with a lease of ``LAB_LEASE`` seconds (60)
+``python -m tests.faults.work --config FILE --records FILE --ledger URL``, with a lease of ``LAB_LEASE`` seconds (60);
+``LAB_LEDGER=forgetful`` takes the ledger's in-flight step away, to show that the laboratory notices
 
 It queues a window of records, delivers them, and so on, from where the last one was; it ends with 0 when nothing is
 left that could be done, with 75 where it is to be started again. Two points lie inside a transaction of the ledger and
@@ -24,7 +25,9 @@ from fhirbridge.client.rest import Client
 from fhirbridge.client.transport import Transport
 from fhirbridge.errors import FhirbridgeError
 from fhirbridge.fhir.json import parse_object
-from fhirbridge.ledger import Ledger, State, key_check
+from fhirbridge.ledger import Ended, Ledger, Outgoing, Result, State, key_check
+from fhirbridge.ledger.payload import Codec
+from fhirbridge.ledger.store import Store
 from fhirbridge.site import Site
 from fhirbridge.sources.lines import Line, read_record
 from fhirbridge.sync.enqueue import Intake
@@ -78,6 +81,27 @@ class Watched(Bearer):
         return found
 
 
+class Forgetful(Ledger):
+    """A ledger that writes down what has left only when the answer is there: who dies in between leaves no trace."""
+
+    def __init__(self, store: Store, check: str, clock: Callable[[], float], codec: Codec) -> None:
+        super().__init__(store, check, clock, codec)
+        self._left: dict[str, Outgoing] = {}
+
+    def begin(self, bundles: Iterable[Outgoing]) -> None:
+        """Keep it in mind."""
+        self._left |= {one.id: one for one in bundles}
+
+    def settle(self, results: Iterable[Result], *, ended: Iterable[Ended] = ()) -> None:
+        """Write down both at once, as far as another process can tell."""
+        over = list(ended)
+        super().begin([self._left.pop(one.bundle) for one in over])
+        super().settle(results, ended=over)
+
+
+LEDGERS: Mapping[str, type[Ledger]] = {"": Ledger, "forgetful": Forgetful}
+
+
 def opened(path: Path, at: Callable[[str], None]) -> Site:
     """The site of a configuration, with a watched token."""
     settings = config.load(path, {}, path.parent)
@@ -104,7 +128,8 @@ def deliver(path: Path, source: Path, url: str) -> bool:
     with opened(path, hooks) as site:
         binding = site.mappings.binding
         check = key_check(binding.clinic.id_key)
-        with Ledger.open(url, key_check=check, clock=clock.time, patience=2.0) as ledger:
+        kind = LEDGERS[os.environ.get("LAB_LEDGER", "")]
+        with kind.open(url, key_check=check, clock=clock.time, patience=2.0) as ledger:
             intake = Intake(ledger, SITE, binding, "laboratory", hooks)
             settings = Settings(lease=float(os.environ.get("LAB_LEASE", "60")))
             worker = Worker(site, ledger, settings=settings, clock=clock.time, sleep=clock.sleep, at=hooks)
