@@ -21,8 +21,9 @@ from fhirbridge.layout.trie import Node, grown
 from fhirbridge.layout.values import makers, remembering
 from fhirbridge.records.base import Record
 
-_MOST_BYTES = 2**22
-_MOST_PLANS = 4_096
+# Bounds of what is kept of one kind: bytes of atoms, and combinations of them.
+_MOST_BYTES = 2**20
+_MOST_PLANS = 512
 # Learning costs as much as some plain readings: it goes on only while layouts come again.
 _CREDIT, _COST = 4_000, 10
 # A combination that came so often after it was planned will come again.
@@ -155,14 +156,11 @@ class KindLayouts:
             return plan
         if atoms in self._unplanned:
             return None
-        for kept in (self._plans, self._unplanned):
-            if len(kept) >= _MOST_PLANS:
-                kept.clear()
-                self._wholes = Node()
         plan = self._composed(atoms)
-        if plan is None:
+        if plan is None and len(self._unplanned) < _MOST_PLANS:
             self._unplanned.add(atoms)
-        else:
+        elif plan is not None and len(self._plans) < _MOST_PLANS:
+            # What is usual came first; the rest is put together each time.
             self._plans[atoms] = plan
         return plan
 

@@ -96,7 +96,7 @@ class Plan:
         for learned, pick in self._steps:
             if not _fill(learned, pick(found), values):
                 return None
-        record = self._assembled(values)
+        record: Record = self._assembled(values)
         if self._resource_id(record.id).encode() != found[self._id_place]:
             return None
         if self._profiles(record, _UNTOUCHABLE) != self._claimed:

@@ -12,7 +12,7 @@ from fhirbridge.layout.marks import TIMES, Marks, Place
 from fhirbridge.records.base import Model, assembler
 from fhirbridge.records.text import Decimal
 
-_MOST_REMEMBERED = 4096
+_MOST_REMEMBERED = 512
 
 Found = Sequence[bytes]
 Shape = tuple[Any, ...]

@@ -7,7 +7,7 @@ used, a ``Concept`` with its codes as they came.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, StringConstraints, model_validator
@@ -81,7 +81,8 @@ def checks(model: type[Model], mode: Literal["before", "after"]) -> tuple[Check,
     return tuple(getattr(model, name) for name, one in found if one.info.mode == mode)
 
 
-def assembler(model: type[M], after: Sequence[Check]) -> Callable[[dict[str, Any]], M]:
+@functools.cache
+def assembler(model: type[M], after: tuple[Check, ...]) -> Callable[[dict[str, Any]], M]:
     """A function that makes a model of values for all fields, each validated before; of what must hold between them,
     ``after`` is checked.
 
