@@ -7,17 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic_core import PydanticCustomError
-
 from fhirbridge.errors import Refused
 from fhirbridge.fhir.json import Tree, dump
 from fhirbridge.layout.atoms import NO_RULE, Atom, Atoms, joined
 from fhirbridge.layout.bound import Bound, Claim, every
 from fhirbridge.layout.groups import Groups, Said, Untouchable, said_by
 from fhirbridge.layout.marks import MARKED, Different, Marks, transplanted
-from fhirbridge.layout.plan import Learned, Plan
-from fhirbridge.layout.trie import Node, grown
+from fhirbridge.layout.plan import Learned, Plan, Wholes
 from fhirbridge.layout.values import makers, remembering
 from fhirbridge.records.base import Record
 
@@ -44,10 +40,13 @@ class _Own:
 
 
 class KindLayouts:
-    """The layouts of one kind. ``rivals`` are the claims of the kinds that are asked before it."""
+    """The layouts of one kind. ``rivals`` are the claims of the kinds that are asked before it; ``wholes`` gets the
+    combinations of atoms that are usual.
+    """
 
-    def __init__(self, mapping: Bound, rivals: Sequence[Claim]) -> None:
+    def __init__(self, mapping: Bound, rivals: Sequence[Claim], wholes: Wholes) -> None:
         self.mapping = mapping
+        self._wholes = wholes
         self._rivals = rivals
         self._rules = mapping.rules.rules
         self._atoms = Atoms()
@@ -57,10 +56,10 @@ class KindLayouts:
         self._forget()
 
     def _forget(self) -> None:
-        #: What each group makes of its atoms, and the plans that follow from it.
+        #: What each group makes of its atoms, and the plans that follow from it. Plans that are known elsewhere stay
+        #: right: what a group wrote without looking elsewhere it will write again.
         self._learned: dict[tuple[int, tuple[Atom, ...]], Learned] = {}
         self._plans: dict[tuple[Atom, ...], Plan] = {}
-        self._wholes: Node[Plan] = Node()
         self._unplanned: set[tuple[Atom, ...]] = set()
         #: The fields of groups without any atom, and the groups that were never seen without.
         self._absent: dict[str, Any] = dict.fromkeys(self.mapping.kind.record.model_fields)
@@ -68,23 +67,12 @@ class KindLayouts:
 
     def read(self, body: bytes, position: int) -> Record | None:
         """The record of a body whose first atom is at ``position``; ``None`` if its layout is not known."""
-        found: list[bytes] = []
-        walked = self._wholes.walk(body, 0, found)
-        if walked is not None and walked[1] == len(body):
-            plan = walked[0]
-        else:
-            split = self._atoms.split(body, position)
-            if split is None:
-                return None
-            atoms, found = split
-            known = self._planned(tuple(atoms), body[:position])
-            if known is None:
-                return None
-            plan = known
-        try:
-            record = plan.record(found)
-        except (ValueError, ValidationError, PydanticCustomError, Different):
-            return None  # the plain way says what is wrong, and where
+        split = self._atoms.split(body, position)
+        if split is None:
+            return None
+        atoms, found = split
+        plan = self._planned(tuple(atoms), body[:position])
+        record = None if plan is None else plan.record(found)
         if record is not None and self._credit < _CREDIT:
             self._credit += 1
         return record
@@ -152,7 +140,7 @@ class KindLayouts:
         if plan is not None:
             plan.uses += 1
             if plan.uses == _OFTEN:
-                self._wholes, _ = grown(self._wholes, joined(atoms, begin), plan)
+                self._wholes.add(joined(atoms, begin), plan)
             return plan
         if atoms in self._unplanned:
             return None

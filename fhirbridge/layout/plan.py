@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
 from fhirbridge.layout.bound import Bound
 from fhirbridge.layout.groups import Untouchable
+from fhirbridge.layout.marks import Different
+from fhirbridge.layout.trie import Node, grown
 from fhirbridge.layout.values import Found, Make
 from fhirbridge.records.base import Record, assembler, checks
 
@@ -31,9 +37,9 @@ class Learned:
 
     @functools.cached_property
     def single(self) -> list[tuple[str, Callable[[bytes], Any], int]]:
-        """The fields, if each is made of one text alone and none is compared with another."""
+        """The fields, if each is made of one text alone and the mapping compares none with another."""
         singles = [(name, make.one, make.place) for name, make in self.made if make.one is not None]
-        free = len(singles) == len(self.made) and not self.again and not self.compared
+        free = len(singles) == len(self.made) and not self.compared
         return singles if free else []
 
 
@@ -59,8 +65,7 @@ class Plan:
     """How the record of one combination of atoms is built.
 
     ``absent`` has all fields in the order of the model, with the values they have where nothing of their group is
-    there.
-    ``uses`` counts how often the plan was looked up.
+    there. ``uses`` counts how often the plan was looked up.
     """
 
     def __init__(
@@ -75,10 +80,12 @@ class Plan:
         self._values = absent.copy()
         self._single: list[tuple[str, Callable[[bytes], Any], int]] = []
         self._steps: list[tuple[Learned, Callable[[Found], Found]]] = []
+        self._again: list[tuple[int, int]] = []
         for learned, places in groups:
             self._values.update(learned.constant)
             if learned.single:
                 self._single += [(name, one, places[place]) for name, one, place in learned.single]
+                self._again += [(places[one], places[other]) for one, other in learned.again]
             elif learned.made:
                 self._steps.append((learned, _picker(places)))
         record = mapping.kind.record
@@ -86,19 +93,33 @@ class Plan:
         self._resource_id, self._profiles, self._claimed = mapping.resource_id, mapping.profiles, claimed
 
     def record(self, found: Found) -> Record | None:
-        """The record with these values; ``None`` where they do not behave as the learned ones did.
-
-        Raises what a model raises for values that it refuses.
-        """
-        values = self._values.copy()
-        for name, make, place in self._single:
-            values[name] = make(found[place])
-        for learned, pick in self._steps:
-            if not _fill(learned, pick(found), values):
+        """The record with these values; ``None`` where they do not behave as the learned ones did, or are refused."""
+        for one, other in self._again:
+            if found[one] != found[other]:
                 return None
-        record: Record = self._assembled(values)
-        if self._resource_id(record.id).encode() != found[self._id_place]:
-            return None
-        if self._profiles(record, _UNTOUCHABLE) != self._claimed:
-            return None
-        return record
+        values = self._values.copy()
+        try:
+            for name, make, place in self._single:
+                values[name] = make(found[place])
+            for learned, pick in self._steps:
+                if not _fill(learned, pick(found), values):
+                    return None
+            record: Record = self._assembled(values)
+            if self._profiles(record, _UNTOUCHABLE) != self._claimed:
+                return None
+        except (ValueError, ValidationError, PydanticCustomError, Different):
+            return None  # the plain way says what is wrong, and where
+        return record if self._resource_id(record.id).encode() == found[self._id_place] else None
+
+
+class Wholes:
+    """The plans of usual resources, found by all of their bytes at once."""
+
+    def __init__(self) -> None:
+        self.root: Node[Plan] = Node()
+        self._adding = threading.Lock()
+
+    def add(self, segments: Sequence[bytes], plan: Plan) -> None:
+        """Add a plan, given the segments around its slots."""
+        with self._adding:
+            self.root, _ = grown(self.root, segments, plan)

@@ -139,8 +139,8 @@ def _leaf(model: type[Model], name: str, value: Any) -> Callable[[bytes], Any]:
 
     def printed(text: bytes) -> Any:
         decoded = text.decode()
-        # A raw control character is no JSON; the plain way says so.
-        if not decoded.isprintable():
+        # An escape stands for something else, and a raw control character is no JSON: the plain way knows.
+        if b"\\" in text or not decoded.isprintable():
             raise ValueError("text that has to be looked at")
         return validated(decoded)
 
