@@ -7,6 +7,7 @@ it is named there (``{env = "NAME"}`` or ``{file = "path"}``) and read when it i
 
 from __future__ import annotations
 
+import datetime as dt
 import decimal
 import difflib
 import re
@@ -15,7 +16,7 @@ import zoneinfo
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
@@ -32,6 +33,8 @@ DEMO_ID_KEY = b"fhirbridge demonstration id key, not a secret"
 _SHORTEST_ID_KEY = 16
 _SQLITE = "sqlite:///"
 _LARGEST_SECRET = 65_536
+# What stands between the first colon and the @ is a password to SQLAlchemy; drivers take one as a parameter as well.
+_PASSWORD_IN_URL = re.compile(r"^[\w+]+://[^:/]*:[^@]*@|(?:passw(?:or)?d|pwd)(?:=|%3d)", re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -39,6 +42,9 @@ Seconds = Annotated[float, Field(gt=0, le=3600)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^https?://[^\s\\]+$")]
 ResourceType = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{1,63}$")]
 Domain = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+DatabaseUrl = Annotated[str, StringConstraints(max_length=2048, pattern=r"^[a-z][a-z0-9_]*(\+[a-z0-9_]+)?://\S*$")]
+Statement = Annotated[str, StringConstraints(min_length=1, max_length=65_536, pattern=r"\S")]
+IdentifierSystem = Annotated[str, StringConstraints(pattern=r"^[^\s|]{1,2048}$")]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 # The ways to write (specification §9.3), the safest first; what each does stands in fhirbridge.sync.strategy.
 WriteName = Literal[
@@ -50,6 +56,7 @@ WriteName = Literal[
     "search-then-create",
 ]
 EVERY_TYPE = "*"
+DirectoryType = Literal["Practitioner", "Organization", "Location", "Encounter"]
 
 
 class _Table(BaseModel):
@@ -160,6 +167,26 @@ class CanSettings(_Table):
     index_lag: Annotated[float, Field(ge=0, le=3600)] | None = None
 
 
+class PatientSettings(_Table):
+    """``[site.NAME.patients]``: how the hospital knows the clinic's patients; by their own identifiers, unless set."""
+
+    system: IdentifierSystem | None = None
+    crosswalk: Path | None = None
+
+    @model_validator(mode="after")
+    def _system_has_a_crosswalk(self) -> PatientSettings:
+        if self.system is not None and self.crosswalk is None:
+            raise PydanticCustomError("crosswalk_missing", "the hospital's system needs a crosswalk to it")
+        return self
+
+
+class ListingSettings(_Table):
+    """``[site.NAME.directory.TYPE]``: what of one type the hospital has in its own directory."""
+
+    crosswalk: Path
+    system: IdentifierSystem | None = None
+
+
 class SiteSettings(_Table):
     """``[site.NAME]``: one hospital's FHIR server. Times are seconds, sizes bytes."""
 
@@ -173,10 +200,14 @@ class SiteSettings(_Table):
     token: Secret | None = None
     overlay: OverlaySettings = OverlaySettings()
     can: CanSettings = CanSettings()
+    patients: PatientSettings = PatientSettings()
+    directory: dict[DirectoryType, ListingSettings] = {}
     types: tuple[ResourceType, ...] = ()
     write: dict[ResourceType | Literal["*"], WriteName] = {}
     retract_without_status: Literal["modifier", "delete", "park"] = "modifier"
     provenance: Literal["auto", "always", "never"] = "auto"
+    start: dt.date | None = None
+    rate: Annotated[int, Field(ge=1, le=60_000)] | None = None
 
     @field_validator("write", mode="before")
     @classmethod
@@ -215,9 +246,13 @@ def _is_loopback(url: str) -> bool:
 
 
 class SourceSettings(_Table):
-    """``[source.NAME]``: where records come from and, for CSV, which column is which field."""
+    """``[source.NAME]``: where records come from and, for rows of CSV or SQL, which column is which field."""
 
     path: str = "-"
+    url: DatabaseUrl | None = None
+    password: Secret | None = None
+    query: Statement | None = None
+    mark: Statement | None = None
     format: Literal["ndjson", "json", "csv"] | None = None
     kind: str | None = None
     columns: dict[str, str] = {}
@@ -230,6 +265,24 @@ class SourceSettings(_Table):
     def _csv_has_a_map(self) -> SourceSettings:
         if self.format == "csv" and (self.kind is None or not self.columns):
             raise PydanticCustomError("csv_map", "a CSV source needs a kind and columns")
+        return self
+
+    @field_validator("url")
+    @classmethod
+    def _no_password(cls, url: str | None) -> str | None:
+        if url is not None and _PASSWORD_IN_URL.search(url) is not None:
+            raise PydanticCustomError("password_in_clear", "a password does not stand in this file")
+        return url
+
+    @model_validator(mode="after")
+    def _sql_is_whole(self) -> SourceSettings:
+        if self.url is None:
+            if self.query is not None or self.mark is not None or self.password is not None:
+                raise PydanticCustomError("sql_source", "a query, a mark and a password belong to a url")
+        elif self.query is None or self.mark is None or self.kind is None or not self.columns:
+            raise PydanticCustomError("sql_source", "a SQL source needs a query, a mark, a kind and columns")
+        elif "path" in self.model_fields_set or self.format is not None:
+            raise PydanticCustomError("sql_source", "a SQL source has neither path nor format")
         return self
 
 
@@ -294,7 +347,9 @@ class Config:
 
     def ledger_url(self) -> str:
         """Where the ledger is; a relative SQLite file is taken from the directory of the configuration."""
-        url = self._settings.ledger.url or f"{_SQLITE}{LEDGER_FILE}"
+        return self._beside(self._settings.ledger.url or f"{_SQLITE}{LEDGER_FILE}")
+
+    def _beside(self, url: str) -> str:
         path = Path(url.removeprefix(_SQLITE))
         return url if not url.startswith(_SQLITE) else f"{_SQLITE}{(self._directory / path).absolute()}"
 
@@ -305,6 +360,17 @@ class Config:
     def source(self, name: str) -> SourceSettings:
         """The settings of a source. Raises :class:`ConfigError` naming the nearest one."""
         return _named(self._settings.source, name, "source")
+
+    def database(self, source: SourceSettings) -> tuple[str, str | None]:
+        """The URL of a source's database, a relative SQLite file taken from the directory of the configuration, and
+        its password. Raises :class:`ConfigError` when that cannot be read."""
+        url = self._beside(source.url or "")
+        if source.password is None:
+            return url, None
+        try:
+            return url, source.password.read(self._environ, self._directory).decode()
+        except UnicodeDecodeError:
+            raise ConfigError("the password of a source is no text", code="config.secret") from None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -374,7 +440,8 @@ def _keys_beside(location: Sequence[int | str]) -> list[str]:
     named: dict[str, type[BaseModel]] = {"site": SiteSettings, "source": SourceSettings}
     tables: dict[str, type[BaseModel]] = {
         "clinic": ClinicSettings, "overlay": OverlaySettings, "can": CanSettings, "id_key": Secret, "token": Secret,
-        "ledger": LedgerSettings,
+        "ledger": LedgerSettings, "password": Secret, "patients": PatientSettings,
+        **dict.fromkeys(get_args(DirectoryType), ListingSettings),
     }  # fmt: skip
     for depth, step in enumerate(map(str, location[:-1])):
         model = named[str(location[0])] if depth == 1 and location[0] in named else tables.get(step, model)
@@ -388,6 +455,9 @@ _HINTS = {
     "id_key_twice": "remove demo or id_key",
     "time_zone": "use a name such as America/New_York",
     "token_in_clear": "use https",
+    "password_in_clear": 'leave it out of url and write password = {env = "NAME"} or {file = "path"}',
+    "sql_source": "give url, query, mark and kind, and a [source.NAME.columns] table of field = column",
+    "crosswalk_missing": 'add crosswalk = "patients.csv"; fhirbridge enrol fills it',
     "csv_map": "add kind and a [source.NAME.columns] table of field = column",
     "base_url": "such as https://hospital.example/fhir",
     "string_pattern_mismatch": "check the spelling",

@@ -14,12 +14,19 @@ from fhirbridge.errors import UsageError
 from fhirbridge.fhir.json import Tree
 from fhirbridge.ledger import Ledger, Row, State, Where
 from fhirbridge.sync.opening import open_ledger
+from fhirbridge.sync.reason import Reason, without_clashes
 
 _PAGE = 1_000
 _SET_ASIDE = (State.PARKED, State.REJECTED)
 _KEYS = ("kind", "record", "role", "run", "reason", "type", "state", "number")
 
-failed = typer.Typer(help="What waits for a person: parked or rejected deliveries.", no_args_is_help=True)
+_HELP = """What waits for a person: parked or rejected deliveries.
+
+\b
+fhirbridge failed list --site hospital
+fhirbridge failed show 17
+"""
+failed = typer.Typer(help=_HELP, no_args_is_help=True)
 
 
 @failed.command("list")
@@ -43,8 +50,8 @@ def list_(
                 print_json(_as_json(row), to_stdout=True)
         else:
             shown = [
-                [str(row.id), row.site, f"{row.kind}/{row.record}", row.role, row.revision, row.state, row.reason,
-                 str(row.attempts), moment(row.settled_at or row.enqueued_at)]
+                [str(row.id), row.site, f"{row.kind}/{row.record}", row.role, row.revision, row.state,
+                 without_clashes(row.reason), str(row.attempts), moment(row.settled_at or row.enqueued_at)]
                 for row in rows
             ]  # fmt: skip
             listing(["number", "site", "record", "role", "revision", "state", "reason", "attempts", "since"], shown)
@@ -58,8 +65,12 @@ def show(
 ) -> None:
     """Show one delivery and all that happened to its record.
 
+    Of a conflict, the paths that both sides changed, with keyed hashes of what stood there before, at the site and
+    here: equal hashes are equal values.
+
     \b
     fhirbridge failed show 17
+    fhirbridge failed show 17 --json
     """
     with open_ledger(configuration(context)) as ledger:
         rows = ledger.find(Where(ids=(number,)))
@@ -69,13 +80,18 @@ def show(
         (row,) = rows
         events = [one for one in ledger.history(row.site, row.kind, row.record) if one.role == row.role]
     if json:
-        told = [{"at": moment(one.at), "event": one.event, "reason": one.reason} for one in events]
+        told = [{"at": moment(one.at), "event": one.event, "reason": without_clashes(one.reason)} for one in events]
         print_json(_as_json(row) | {"events": told}, to_stdout=True)
         return
-    listing(["", ""], [[name, "" if value is None else str(value)] for name, value in _as_json(row).items()])
+    plain = {name: value for name, value in _as_json(row).items() if name != "clashes"}
+    listing(["", ""], [[name, "" if value is None else str(value)] for name, value in plain.items()])
+    clashes = Reason.read(row.reason).clashes
+    if clashes:
+        sides = [[one.path, *(side or "absent" for side in (one.base, one.theirs, one.ours))] for one in clashes]
+        listing(["path", "before", "at the site", "here"], sides)
     listing(
         ["time", "event", "revision", "reason"],
-        [[moment(one.at), one.event, one.revision, one.reason] for one in events],
+        [[moment(one.at), one.event, one.revision, without_clashes(one.reason)] for one in events],
     )
 
 
@@ -145,13 +161,15 @@ def _rows(ledger: Ledger, where: Where) -> Iterator[Row]:
 
 
 def _as_json(row: Row) -> Tree:
-    return {
+    clashes = [one.as_json() for one in Reason.read(row.reason).clashes]
+    tree: Tree = {
         "number": row.id, "site": row.site, "kind": row.kind, "id": row.record, "role": row.role,
         "generation": row.generation, "revision": row.revision, "action": row.action,
-        "resource": f"{row.resource_type}/{row.resource_id}", "state": row.state, "reason": row.reason,
+        "resource": f"{row.resource_type}/{row.resource_id}", "state": row.state, "reason": without_clashes(row.reason),
         "attempts": row.attempts, "run": row.run, "queued_at": moment(row.enqueued_at),
         "settled_at": None if row.settled_at is None else moment(row.settled_at),
     }  # fmt: skip
+    return tree | ({"clashes": clashes} if clashes else {})
 
 
 def add_to(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Annotated
 
@@ -10,9 +11,12 @@ import typer
 from fhirbridge.cli.app import FAILED, configuration, warned
 from fhirbridge.cli.console import listing, print_json, say
 from fhirbridge.cli.reading import open_records
+from fhirbridge.fhir.json import Tree
 from fhirbridge.site import Site
+from fhirbridge.sync.backfill import Backfill
 from fhirbridge.sync.opening import open_ledger
 from fhirbridge.sync.preview import WOULD, Preview, Step, Would
+from fhirbridge.sync.rate import keep_rate
 
 _CHANGES: tuple[Would, ...] = ("create", "update", "retract")
 _NOT_WELL: tuple[Would, ...] = ("conflict", "blocked")
@@ -22,7 +26,7 @@ def plan(
     context: typer.Context,
     site: Annotated[str, typer.Option(help="Site of the configuration.")],
     records: Annotated[str | None, typer.Argument(help="File of records; - is standard input.")] = None,
-    source: Annotated[str | None, typer.Option(help="Source of the configuration (for CSV).")] = None,
+    source: Annotated[str | None, typer.Option(help="Source of the configuration (for CSV and SQL).")] = None,
     patients: Annotated[
         bool, typer.Option("--patients", help="Count by patient, too; a patient is a keyed hash.")
     ] = False,
@@ -40,18 +44,27 @@ def plan(
     \b
     fhirbridge plan records.ndjson --site hospital
     fhirbridge plan records.ndjson --site hospital --diff --json
+    fhirbridge plan --source monitor --site hospital --patients
     """
     config = warned(configuration(context))
     kinds: dict[str, Counter[Would]] = {}
     lanes: dict[str, Counter[Would]] = {}
+    changed = 0
+    last: tuple[str, str] | None = None
     with (
         Site.open(site, config) as hospital,
         open_ledger(config) as ledger,
         open_records(records, source, config) as lines,
     ):
+        keep_rate(hospital, time.time)
         preview = Preview(hospital, ledger, resend=resend, diff=diff, look=not offline)
-        for step in preview.steps(lines):
+        backfill = Backfill(hospital, ledger)
+        for step in preview.steps(backfill.going(lines)):
             kinds.setdefault(step.kind or "(unreadable)", Counter())[step.would] += 1
+            # The resources of a record come one after the other.
+            if step.would in _CHANGES and (step.kind, step.record) != last:
+                last = step.kind, step.record
+                changed += 1
             if patients:
                 lanes.setdefault(step.lane or "(none)", Counter())[step.would] += 1
             if json and (step.would in (*_NOT_WELL, "retract") or step.changes):
@@ -60,13 +73,16 @@ def plan(
                 _tell(step)
     totals: Counter[Would] = sum(kinds.values(), Counter())
     if json:
-        tree = {"site": site, "totals": {one: totals[one] for one in WOULD}, "kinds": _tree(kinds)}
+        tree: Tree = {"site": site, "totals": {one: totals[one] for one in WOULD}, "kinds": _tree(kinds)}
+        tree |= {"changed_records": changed, "before_start": backfill.aside}
         print_json(tree | ({"patients": _tree(lanes)} if patients else {}), to_stdout=True)
     else:
         listing(["resources", *WOULD], _rows(kinds))
         if patients:
             listing(["patient", *WOULD], _rows(lanes))
-        say(f"{sum(totals[one] for one in _CHANGES)} changes would be sent")
+        say(f"{changed} records changed, {sum(totals[one] for one in _CHANGES)} resources would be sent")
+        if backfill.aside:
+            say(f"{backfill.aside} before start, which are not queued")
         if totals["resend"]:
             say(f"would resend {totals['resend']}, which only the mapping changed: push --resend")
     if any(totals[one] for one in _NOT_WELL):

@@ -29,7 +29,7 @@ def push(
     context: typer.Context,
     site: Annotated[str, typer.Option(help="Site of the configuration.")],
     records: Annotated[str | None, typer.Argument(help="File of records; - is standard input.")] = None,
-    source: Annotated[str | None, typer.Option(help="Source of the configuration (for CSV).")] = None,
+    source: Annotated[str | None, typer.Option(help="Source of the configuration (for CSV and SQL).")] = None,
     outcomes: Annotated[Path, typer.Option(help="File for one outcome per record.")] = Path(
         "fhirbridge-outcomes.ndjson"
     ),
@@ -94,9 +94,11 @@ def _report(outcome: RecordOutcome, listing: Listing, rejected: Rejects) -> None
 
 def _summarise(site: str, run: str, summary: Summary, outcomes: Path, rejects: Path | None, *, as_json: bool) -> None:
     totals = {state: summary.total([state]) for state in _STATES}
+    early = summary.total(["before_start"])
     if as_json:
         files = {"outcomes": str(outcomes), "rejects": None if rejects is None else str(rejects)}
-        print_json({"site": site, "run": run, "totals": totals, "kinds": summary.as_json(), **files}, to_stdout=True)
+        tree = {"site": site, "run": run, "totals": totals, "before_start": early, "kinds": summary.as_json()}
+        print_json(tree | files, to_stdout=True)
         return
     rows = [
         [kind, *(str(counts[state]) for state in _STATES), str(summary.resources[kind].total())]
@@ -104,7 +106,8 @@ def _summarise(site: str, run: str, summary: Summary, outcomes: Path, rejects: P
     ]
     if rows:
         table(["records", *_STATES, "resources"], rows)
-        say(f"run: {run}; outcomes: {outcomes}" + ("" if rejects is None else f"; refused: {rejects}"))
+        aside = f"{early} before start, which are not queued; " if early else ""
+        say(f"{aside}run: {run}; outcomes: {outcomes}" + ("" if rejects is None else f"; refused: {rejects}"))
 
 
 def add_to(app: typer.Typer) -> None:

@@ -15,6 +15,7 @@ from fhirbridge.errors import UsageError
 from fhirbridge.fhir.json import Tree
 from fhirbridge.ledger import Entry, Ledger, State, Where
 from fhirbridge.sync.opening import open_ledger
+from fhirbridge.sync.reason import Reason, without_clashes
 from fhirbridge.sync.standing import alarm, as_json, open_metrics
 
 _STATES = tuple(State)
@@ -106,23 +107,29 @@ def _as_json(place: tuple[str, str, str], entry: Entry) -> Tree:
         "delivery": entry.delivery,
         "before": entry.before,
         "after": entry.after,
-        "reason": entry.reason,
+        "reason": without_clashes(entry.reason),
+        "clashes": [one.as_json() for one in Reason.read(entry.reason).clashes],
         "attempt": entry.attempt,
         "bundle": entry.bundle,
         "worker": entry.worker,
         "run": entry.run,
         "version": entry.version,
     }
-    return tree | {name: value for name, value in more.items() if value not in (None, "")}
+    return tree | {name: value for name, value in more.items() if value not in (None, "", [])}
 
 
 def _row(entry: Entry) -> list[str]:
     moved = f"{entry.before or ''} → {entry.after}" if entry.after is not None else ""
     generation = f" ({entry.generation})" if entry.generation else ""
     return [
-        moment(entry.at), entry.event, f"{entry.role}{generation}", entry.revision, moved, entry.reason,
+        moment(entry.at), entry.event, f"{entry.role}{generation}", entry.revision, moved, _told(entry.reason),
         "" if entry.attempt is None else str(entry.attempt), (entry.bundle or "")[:8],
     ]  # fmt: skip
+
+
+def _told(reason: str) -> str:
+    paths = [one.path for one in Reason.read(reason).clashes]
+    return f"{without_clashes(reason)} at {', '.join(paths)}" if paths else reason
 
 
 def moment(at: float) -> str:

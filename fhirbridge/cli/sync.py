@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,15 +12,13 @@ import typer
 
 from fhirbridge.cli.app import FAILED, configuration, warned
 from fhirbridge.cli.console import print_json, say, say_error
-from fhirbridge.cli.reading import open_records
+from fhirbridge.cli.reading import open_records, open_rows
 from fhirbridge.cli.stopping import stopped_in_order
 from fhirbridge.config import Config
 from fhirbridge.errors import LedgerUnavailable, SiteError, SourceError, UsageError
-from fhirbridge.ledger import Ledger
 from fhirbridge.site import Site
 from fhirbridge.sources import Line, write_reject
-from fhirbridge.sync.enqueue import Intake
-from fhirbridge.sync.incremental import Reading
+from fhirbridge.sync.incremental import Files, Open, OpenRows, Reading, Rows, Taking
 from fhirbridge.sync.opening import open_ledger
 from fhirbridge.sync.push import PATIENCE
 from fhirbridge.sync.service import OPEN, SET_ASIDE, Round, Service
@@ -40,7 +37,8 @@ def sync(
 ) -> None:
     """Read on in the sources from where the last sync ended, and deliver everything that waits in the ledger.
 
-    It can be stopped and started at any moment. Refused lines are added to the reject file, which push takes.
+    It can be stopped and started at any moment. Files go on behind their last line, queries behind their mark; records
+    from before the site's start are left aside. Refused lines are added to the reject file, which push takes.
 
     \b
     fhirbridge sync --site hospital
@@ -50,11 +48,10 @@ def sync(
     names = source or list(config.sources)
     if not names:
         raise UsageError("there is nothing to read", code="usage.no_source", hint="add a [source.NAME] table")
-    paths = {name: config.source(name).path for name in names}
-    if "-" in paths.values():
+    if any(one.url is None and one.path == "-" for one in map(config.source, names)):
         raise UsageError("standard input has no place to go on from", code="usage.source", hint="use push for it")
     with stopped_in_order(), Site.open(site, config) as hospital, open_ledger(config) as ledger:
-        service = Service(hospital, ledger, _readings(config, names, hospital, ledger), _refuse(rejects))
+        service = Service(hospital, ledger, _readings(config, names), _refuse(rejects))
         if not watch:
             done = service.round(PATIENCE)
             _tell(site, done, as_json=json)
@@ -82,18 +79,20 @@ def _round(service: Service, site: str, every: float, *, as_json: bool) -> None:
             _tell(site, done, as_json=as_json)
 
 
-def _readings(
-    config: Config, names: Sequence[str], site: Site, ledger: Ledger
-) -> Callable[[Intake], Sequence[Reading]]:
-    def opened(name: str) -> Callable[[str], AbstractContextManager[Iterator[Line]]]:
+def _readings(config: Config, names: Sequence[str]) -> Callable[[Taking], Sequence[Reading]]:
+    def files(name: str) -> Open:
         return lambda path: open_records(path, name, config)
 
-    def readings(intake: Intake) -> Sequence[Reading]:
-        return [
-            Reading(name, config.beside(config.source(name).path), opened(name), site, ledger, intake) for name in names
-        ]
+    def rows(name: str) -> OpenRows:
+        return lambda since, key: open_rows(name, config, since, key)
 
-    return readings
+    def reading(name: str, taking: Taking) -> Reading:
+        source = config.source(name)
+        if source.url is not None:
+            return Rows(name, f"{source.query}\n{source.mark}", rows(name), taking)
+        return Files(name, config.beside(source.path), files(name), taking)
+
+    return lambda taking: [reading(name, taking) for name in names]
 
 
 def _refuse(rejects: Path) -> Callable[[Line], object]:
@@ -110,13 +109,17 @@ def _tell(site: str, done: Round, *, as_json: bool) -> None:
     states = {str(state): count for state, count in sorted(done.states.items()) if count}
     if as_json:
         tree = {"site": site, "run": done.run, "read": done.read, "new": done.new, "refused": done.refused}
-        print_json(tree | {"deliveries": states}, to_stdout=True)
+        print_json(tree | {"before_start": done.before_start, "deliveries": states}, to_stdout=True)
         return
     told: Counter[str] = Counter()
     for state, count in done.states.items():
         told["waiting" if state in OPEN else "set aside" if state in SET_ASIDE else str(state)] += count
     shown = ", ".join(f"{count} {what}" for what, count in sorted(told.items())) or "nothing to deliver"
-    say(f"run {done.run}: {done.read} read, {done.new} new or changed, {done.refused} refused; deliveries: {shown}")
+    aside = f", {done.before_start} before start" if done.before_start else ""
+    say(
+        f"run {done.run}: {done.read} read, {done.new} new or changed, {done.refused} refused{aside}; "
+        f"deliveries: {shown}"
+    )
 
 
 def add_to(app: typer.Typer) -> None:

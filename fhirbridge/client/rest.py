@@ -47,6 +47,10 @@ class Client:
         """Close the connections."""
         self._transport.close()
 
+    def before_each(self, wait: Callable[[], object]) -> None:
+        """Have ``wait`` called before each request leaves, by the thread that asks: so a pace is kept."""
+        self._transport.before = wait
+
     def hear(self, said: tuple[Issue, ...]) -> None:
         """Pass issues on to the listener."""
         if self._listener is not None:

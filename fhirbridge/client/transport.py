@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +44,7 @@ class Answer:
 
 class Transport:
     """A connection to one site. ``timeout`` is seconds between bytes, ``deadline`` seconds for a whole answer,
-    ``max_body`` bytes."""
+    ``max_body`` bytes. ``before`` is called before each request leaves, by the thread that asks."""
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class Transport:
         self._timeout = (min(timeout, _LONGEST_CONNECT), timeout)
         self._deadline = deadline
         self._max_body = max_body
+        self.before: Callable[[], object] | None = None
         self._session = requests.Session()
         self._session.trust_env = False
 
@@ -82,6 +83,8 @@ class Transport:
         large, not JSON) and :class:`SiteUnreachable`, whose ``sent`` tells whether the server may have acted.
         """
         url = within(self.base, address)
+        if self.before is not None:
+            self.before()
         started = time.monotonic()
         try:
             with self._session.request(

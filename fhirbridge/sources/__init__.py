@@ -1,7 +1,8 @@
 """Records from NDJSON, a JSON array, CSV or a reject file; gzip read as it is; ``-`` is standard input.
 
 ``open_source`` yields one :class:`Line` per item, good or refused, in flat memory: neither a large array nor a million
-lines is ever held. ``open_documents`` does the same for plain JSON texts, such as FHIR resources.
+lines is ever held. ``open_documents`` does the same for plain JSON texts, such as FHIR resources. Rows of a database
+come through :mod:`fhirbridge.sources.sql`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ __all__ = [
     "Line",
     "SourceShape",
     "WholeFile",
+    "column_map",
     "faults_of",
     "open_documents",
     "open_source",
@@ -71,7 +73,7 @@ def open_source(path: str, models: Models, shape: SourceShape | None = None) -> 
     not fit the record.
     """
     shape = shape or SourceShape()
-    columns = _column_map(models, shape) if shape.columns else None
+    columns = column_map(models, shape) if shape.columns else None
     with open_bytes(path) as stream:
         found = shape.format or _format(path, stream)
         # The rejects of a CSV source are NDJSON, and are read with its column map.
@@ -105,7 +107,8 @@ def _format(path: str, stream: BinaryIO) -> Format:
     return "json" if stream.peek(1).lstrip()[:1] == b"[" else "ndjson"  # type: ignore[attr-defined]
 
 
-def _column_map(models: Models, shape: SourceShape) -> ColumnMap:
+def column_map(models: Models, shape: SourceShape) -> ColumnMap:
+    """The column map of a source of rows. Raises :class:`ConfigError` where it does not fit the record."""
     if shape.kind not in models:
         hint = f"one of {', '.join(sorted(models))}"
         raise ConfigError("the source has no kind of record that is known", code="config.kind", hint=hint)

@@ -32,6 +32,7 @@ class ColumnMap:
         faults: list[Fault] = []
         self.model = model
         self.columns = tuple(dict.fromkeys(columns.values()))
+        self._columns = dict(columns)
         self._separator = separator
         self._cells = [(_checked(model, path, "columns", faults), column) for path, column in columns.items()]
         self._constants = [(_checked(model, path, "constants", faults), value) for path, value in constants.items()]
@@ -45,6 +46,10 @@ class ColumnMap:
             steps: [steps[:depth] for depth in range(1, len(steps)) if steps[:depth] in mapped]
             for steps, _ in self._constants
         }
+
+    def column_of(self, path: str) -> str | None:
+        """The column that fills a field, if one does."""
+        return self._columns.get(path)
 
     def tree(self, row: Mapping[str, str]) -> dict[str, Any]:
         """The record's tree for one row (column → cell). One that does not fit stays text, for the record to refuse."""

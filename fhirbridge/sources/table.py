@@ -43,7 +43,7 @@ class _Lines:
             while line and not line.endswith(b"\n"):
                 line = self._stream.readline(1 << 16)
             raise csv.Error("line too long")
-        # Bytes that are no UTF-8 become lone surrogates, which _cell_faults finds in the cell where they stand.
+        # Bytes that are no UTF-8 become lone surrogates, which cell_faults finds in the cell where they stand.
         return line.decode("utf-8", "surrogateescape")
 
 
@@ -60,7 +60,7 @@ def rows(
         header = [name.strip() for name in next(reader, [])]
     except (csv.Error, EOFError, OSError, zlib.error):
         raise SourceError(f"{file}: the header line cannot be read", code="source.csv") from None
-    _check_header(file, header, wanted, ignored)
+    check_header(file, header, wanted, ignored, "check the delimiter and the header line")
     while True:
         try:
             cells = next(reader, None)
@@ -84,30 +84,32 @@ def _row(file: str, line: int, header: list[str], cells: list[str], wanted: set[
         hint = "check the delimiter and the quotes"
         return Row(file, line, {}, (Fault("source.csv_width", "", reason, hint),))
     row = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if name in wanted}
-    faults = tuple(fault for name, cell in row.items() for fault in _cell_faults(name, cell))
+    faults = tuple(fault for name, cell in row.items() for fault in cell_faults(name, cell))
     return Row(file, line, {} if faults else row, faults)
 
 
-def _cell_faults(column: str, cell: str) -> Iterator[Fault]:
+def cell_faults(column: str, cell: str) -> Iterator[Fault]:
+    """What is wrong with the text of a cell before anybody reads it."""
     if "\x00" in cell:
         yield Fault("source.nul", column, "a NUL byte stands in the cell", "remove it; was the file cut or padded?")
     if any("\ud800" <= character <= "\udfff" for character in cell):
         yield Fault("source.utf8", column, "not UTF-8", "save the file as UTF-8")
 
 
-def _check_header(file: str, header: list[str], wanted: Sequence[str], ignored: Sequence[str]) -> None:
+def check_header(file: str, header: Sequence[str], wanted: Sequence[str], ignored: Sequence[str], hint: str) -> None:
+    """Raise :class:`SourceError` where the columns are not those of the map; ``hint`` helps to find a missing one."""
     faults = []
     for name in wanted:
         if name not in header:
             near = difflib.get_close_matches(name, header, n=1)
-            hint = f"did you mean {near[0]}?" if near else "check the delimiter and the header line"
-            faults.append(Fault("source.column_missing", name, "the file has no such column", hint))
+            cure = f"did you mean {near[0]}?" if near else hint
+            faults.append(Fault("source.column_missing", name, "there is no such column", cure))
     for name in dict.fromkeys(header):
         if header.count(name) > 1:
-            faults.append(Fault("source.column_twice", name, "the column stands twice in the header", "rename one"))
+            faults.append(Fault("source.column_twice", name, "the column stands there twice", "rename one"))
         if name not in wanted and name not in ignored and EVERY_OTHER not in ignored:
             near = difflib.get_close_matches(name, wanted, n=1)
-            hint = "map it, or list it in ignore_columns" + (f"; did you mean {near[0]}?" if near else "")
-            faults.append(Fault("source.column_unmapped", name, "the column is not in the map", hint))
+            cure = "map it, or list it in ignore_columns" + (f"; did you mean {near[0]}?" if near else "")
+            faults.append(Fault("source.column_unmapped", name, "the column is not in the map", cure))
     if faults:
         raise SourceError(f"{file}: " + "\n".join(map(str, faults)), code="source.columns")

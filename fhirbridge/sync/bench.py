@@ -53,7 +53,7 @@ class Bench:
         self.site = site
         self.ledger = ledger
         self.ways = Ways(site, ledger)
-        self.elsewhere = Elsewhere(site, ledger, self.ways.limit.entries)
+        self.elsewhere = Elsewhere(site, ledger, self.ways.limit.entries, clock)
         self.clock = clock
         self.at = at
         self.tell = tell

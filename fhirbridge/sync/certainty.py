@@ -63,7 +63,7 @@ def _look(bench: Bench, one: Delivery, strategy: Strategy, body: Tree | None) ->
     if body is None:
         own = one.server_id or (one.resource_id if strategy.rung.key == "id" else None)
         return None if own is None else Look("read", Address(one.resource_type, own))
-    target = target_of(body, bench.record_key, one.content, one.server_id, one.version if one.acked else None)
+    target = target_of(body, bench.record_key, one.server_id, one.version if one.acked else None)
     return look(strategy, target, _with_patient(bench, body) if strategy.rung.key == "content" else body)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import decimal
 import hmac
+import re
 from dataclasses import dataclass, field
+from typing import Self
 
 from jiter import LosslessFloat
 
@@ -20,6 +22,9 @@ _THE_SERVERS = frozenset({"versionId", "lastUpdated", "source"})
 # Lists that are sets: a server may keep what a later write leaves out, and in any order.
 _SETS = ("profile", "security", "tag")
 _ABSENT: Json = object()
+_STEPS = r"_?[A-Za-z][A-Za-z0-9]{0,63}(?:\[[0-9]{1,6}\])*"
+_PATH = re.compile(rf"{_STEPS}(?:\.{_STEPS}){{0,31}}")
+_WRITTEN = re.compile(rf"({_PATH.pattern})=([0-9a-f]*),([0-9a-f]*),([0-9a-f]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,17 @@ class Clash:
     def as_json(self) -> dict[str, str]:
         """The clash for reports; an empty hash stands for an absent element."""
         return {"path": self.path, "base": self.base, "theirs": self.theirs, "ours": self.ours}
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        """A clash as :meth:`__str__` wrote it; ``None`` for anything else."""
+        found = _WRITTEN.fullmatch(text)
+        return None if found is None else cls(*found.groups())
+
+    def __str__(self) -> str:
+        # A server may call an element what it likes: only names as FHIR has them are kept.
+        path = self.path if _PATH.fullmatch(self.path) else "unnamed"
+        return f"{path}={self.base},{self.theirs},{self.ours}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ Verdict: TypeAlias = Literal["adopt", "resend", "look", "park"]
 class Rule:
     """How often to find nothing before it counts as not done, and the fewest seconds before and between the looks.
 
-    ``looks`` 0: the server remembers the key of the first try, so trying again is itself the look.
+    Where the server remembers the key of the first try, trying again is safe after one look, or without any.
     """
 
     looks: int
@@ -31,7 +31,7 @@ class Rule:
 # guard at all on the server the second look is a minute later.
 RULES: dict[WriteName, Rule] = {
     "client-id": Rule(1),
-    "idempotency-key": Rule(0),
+    "idempotency-key": Rule(1, 10.0),
     "conditional-update": Rule(2, 10.0),
     "conditional-create": Rule(2, 10.0),
     "conditional-create-tag": Rule(2, 10.0),
@@ -62,11 +62,11 @@ def look(strategy: Strategy, target: Target, resource: Tree) -> Look | None:
     if target.server_id is not None or strategy.rung.key == "id":
         known = target.server_id is not None or target.version is not None
         return Look("read", Address(target.type, target.server_id or target.id), known=known)
-    if rule.looks == 0:
-        return Look("key")
     lag = strategy.index_lag if strategy.index_lag is not None else _PRESUMED_LAG
     parameters = _parameters(strategy, target, resource)
-    return Look("search", parameters=parameters, wait=max(rule.apart, 2 * lag)) if parameters else None
+    if parameters:
+        return Look("search", parameters=parameters, wait=max(rule.apart, 2 * lag))
+    return Look("key") if strategy.name == "idempotency-key" else None
 
 
 def verdict(asked: Look | None, strategy: Strategy, found: int | None, looks: int, *, gone: bool = False) -> Verdict:
@@ -75,7 +75,9 @@ def verdict(asked: Look | None, strategy: Strategy, found: int | None, looks: in
     ``found`` counts the resources with our identity, ``None`` if the server refused to say; ``looks`` is how often
     nothing was found, this look included; ``gone`` that the server says it was deleted.
     """
-    if asked is not None and asked.by == "key":
+    # A key is remembered also where nobody may search.
+    keyed = strategy.name == "idempotency-key"
+    if asked is not None and (asked.by == "key" or (keyed and asked.by == "search" and found is None)):
         return "resend"
     if asked is None or found is None or found > 1 or gone:
         return "park"

@@ -43,7 +43,7 @@ class Draft:
 
     def target(self, record_key: str) -> Target:
         """How the strategy finds it."""
-        return target_of(self.resource, record_key, self.delivery.content, self.server_id, self.version)
+        return target_of(self.resource, record_key, self.server_id, self.version)
 
 
 @dataclass(frozen=True, slots=True)

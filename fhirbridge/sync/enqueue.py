@@ -7,7 +7,7 @@ in the same call: a projection that a correction took away, a record that was in
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -15,7 +15,7 @@ from fhirbridge.binding import MAPPING_VERSION, Binding
 from fhirbridge.fhir.json import Tree, canonical, dump
 from fhirbridge.ledger import Action, Decision, Enqueued, Item, Known, Ledger, Server, State
 from fhirbridge.mapping import PRIMARY, Part
-from fhirbridge.records import Record, Ref, to_json
+from fhirbridge.records import DateTime, Instant, Record, Ref, to_json
 from fhirbridge.sync.plan import Planned, RevisionKey, revision_key
 from fhirbridge.sync.points import At, nowhere
 
@@ -105,13 +105,16 @@ def content_of(resource: Tree, key: bytes) -> str:
     return hmac.new(key, canonical(said), "sha256").hexdigest()
 
 
+def moment_of(record: Record) -> DateTime | Instant | None:
+    """When a record's matter took place, as the record says it."""
+    found: Iterator[DateTime | Instant | None] = (getattr(record, name, None) for name in _WHEN)
+    return next((one for one in found if one is not None), None)
+
+
 def happened(record: Record) -> float:
-    """When it took place, in epoch seconds; 0 where the record does not say."""
-    for name in _WHEN:
-        moment = getattr(record, name, None)
-        if moment is not None:
-            return float(moment.as_datetime().timestamp())
-    return 0.0
+    """The same in epoch seconds; 0 where the record does not say."""
+    moment = moment_of(record)
+    return 0.0 if moment is None else float(moment.as_datetime().timestamp())
 
 
 class Intake:

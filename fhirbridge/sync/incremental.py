@@ -1,4 +1,5 @@
-"""A source read on from where the last run ended: growing files, or a folder of them, by their count of lines.
+"""A source read on from where the last run ended: growing files, or a folder of them, by their count of lines; rows of
+a database by the column that only grows.
 
 The mark is kept in the ledger in the same transaction as what was read, so nothing is read past without being queued.
 What is read twice all the same (a file that was replaced) is unchanged content, and is not sent again.
@@ -6,22 +7,28 @@ What is read twice all the same (a file that was replaced) is unchanged content,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from fhirbridge.errors import Refused, SourceError
 from fhirbridge.ledger import Ledger
 from fhirbridge.site import Site
 from fhirbridge.sources import Line
+from fhirbridge.sources.position import Position
+from fhirbridge.sources.sql import Table
+from fhirbridge.sync.backfill import Backfill
 from fhirbridge.sync.enqueue import Intake, Offered
 from fhirbridge.sync.plan import Planned, planned
 
 _WINDOW = 500
 
 Open = Callable[[str], AbstractContextManager[Iterator[Line]]]
+OpenRows = Callable[[Position, bytes], AbstractContextManager[Table]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +50,76 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What one window of a source became: the ledger's answers, and the lines that cannot be records here."""
+    """What one window of a source became: the ledger's answers, the lines that cannot be records here, and how many
+    records are from before the start of the site's backfill."""
 
     offered: Sequence[Offered]
     refused: Sequence[Line]
+    before_start: int = 0
 
 
-class Reading:
-    """One source for one site. ``open_`` opens a file of it; ``name`` is the source's in the configuration."""
+class Taking:
+    """Puts windows of lines into the ledger of one site, each together with its mark."""
 
-    def __init__(self, name: str, path: str, open_: Open, site: Site, ledger: Ledger, intake: Intake) -> None:
-        self._name, self._path, self._open = name, Path(path), open_
-        self._site, self._ledger, self._intake = site, ledger, intake
+    def __init__(self, site: Site, ledger: Ledger, intake: Intake) -> None:
+        self.site, self.ledger = site, ledger
+        self._intake = intake
+        self._backfill = Backfill(site, ledger)
+
+    def take(self, window: Sequence[Line], marks: Mapping[str, str]) -> Taken:
+        """Queue what is new of a window. Raises :class:`LedgerError`; then the mark has not moved."""
+        early = self._backfill.early(line.record for line in window if line.record is not None)
+        ready: list[Planned] = []
+        refused: list[Line] = []
+        before_start = 0
+        for line in window:
+            if line.record is None:
+                refused.append(line)
+            elif (line.record.kind, line.record.id) in early:
+                before_start += 1
+            else:
+                try:
+                    ready.append(planned(line, line.record, self.site.mappings))
+                except Refused as error:
+                    refused.append(Line(line.file, line.line, faults=error.faults, raw=line.raw))
+        return Taken(self._intake.take(ready, marks=marks), refused, before_start)
+
+
+class Reading(Protocol):
+    """One source for one site, read on."""
 
     def take(self) -> Iterator[Taken]:
         """Queue what is new, window by window. Raises :class:`SourceError` and :class:`LedgerError`."""
+
+
+class Rows:
+    """A source that is a query. ``open_`` asks it behind a position; ``query`` says which query it is."""
+
+    def __init__(self, name: str, query: str, open_: OpenRows, taking: Taking) -> None:
+        # Another query is read from its beginning: what it brings that is known is unchanged, and is not sent.
+        digest = hashlib.sha256(query.encode()).hexdigest()[:12]
+        self._key = f"{taking.site.name}/{name}/{digest}"
+        self._open, self._taking = open_, taking
+
+    def take(self) -> Iterator[Taken]:
+        """See :class:`Reading`."""
+        since = Position.read(self._taking.ledger.mark(self._key))
+        with self._open(since, self._taking.site.mappings.binding.clinic.id_key) as table:
+            lines = iter(table)
+            while window := list(islice(lines, _WINDOW)):
+                yield self._taking.take(window, {self._key: str(table.position)})
+
+
+class Files:
+    """A source that is a file, or a folder of them. ``open_`` opens one; ``name`` is the source's in the
+    configuration."""
+
+    def __init__(self, name: str, path: str, open_: Open, taking: Taking) -> None:
+        self._name, self._path, self._open = name, Path(path), open_
+        self._site, self._ledger, self._taking = taking.site, taking.ledger, taking
+
+    def take(self) -> Iterator[Taken]:
+        """See :class:`Reading`."""
         for file in self._files():
             key = f"{self._site.name}/{self._name}/{file.name}"
             mark = Mark.read(self._ledger.mark(key))
@@ -72,7 +134,7 @@ class Reading:
                 while window := list(islice(fresh, _WINDOW)):
                     last = max(last, *(one.line for one in window))
                     # Its size is that of a shorter file until all of it is read: the next run comes back to it.
-                    yield self._window(window, {key: str(Mark(mark.size if done else 0, last))})
+                    yield self._taking.take(window, {key: str(Mark(mark.size if done else 0, last))})
             self._ledger.set_mark(key, str(Mark(size, last)))
 
     def _files(self) -> list[Path]:
@@ -81,19 +143,6 @@ class Reading:
         if not self._path.is_dir():
             return [self._path]
         return sorted(one for one in self._path.iterdir() if one.is_file() and not one.name.startswith("."))
-
-    def _window(self, window: Sequence[Line], marks: dict[str, str]) -> Taken:
-        ready: list[Planned] = []
-        refused: list[Line] = []
-        for line in window:
-            if line.record is None:
-                refused.append(line)
-                continue
-            try:
-                ready.append(planned(line, line.record, self._site.mappings))
-            except Refused as error:
-                refused.append(Line(line.file, line.line, faults=error.faults, raw=line.raw))
-        return Taken(self._intake.take(ready, marks=marks), refused)
 
 
 def _extent(file: Path) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from fhirbridge.errors import Fault
 from fhirbridge.fhir.bundle import EntryOutcome, State
@@ -23,10 +24,11 @@ class RecordOutcome:
 
     ``unchanged``: the site holds this revision, or a newer one, already. ``refused``: the record must change before it
     is sent again. ``failed``: it was not accepted now and may be sent again as it is. ``unknown``: it may have arrived.
+    ``before_start``: it is from before the site's backfill begins, and was not queued.
     """
 
     line: Line = field(repr=False)
-    state: State
+    state: State | Literal["before_start"]
     resources: tuple[tuple[Part, EntryOutcome], ...] = field(default=(), repr=False)
     faults: tuple[Fault, ...] = ()
     dropped: tuple[str, ...] = ()

@@ -22,7 +22,8 @@ from fhirbridge.sync.enqueue import revision_of
 from fhirbridge.sync.held import read_copies, read_copy, version_of
 from fhirbridge.sync.judge import Judgement, Ours, judge
 from fhirbridge.sync.plan import revision_key
-from fhirbridge.sync.references import without_literals
+from fhirbridge.sync.reason import Reason
+from fhirbridge.sync.references import Pointer, pointers, without_literals
 from fhirbridge.sync.resolve import patient_of
 from fhirbridge.sync.retraction import is_retracted, retraction
 from fhirbridge.sync.strategy import Refusal, Strategy
@@ -58,6 +59,7 @@ def prepare(bench: Bench, deliveries: Sequence[Delivery]) -> Prepared:
         refused = [one for one in going if one.action is Action.PUT]
         prepared.settled += [set_aside(one, State.PARKED, wrong.code, (wrong,)) for one in refused]
         going = [one for one in going if one.action is Action.RETRACT]
+    going = _without_strangers(bench, going, bodies, prepared)
     bench.at("after-consent")
     copies = _look(bench, going, ways, bodies)
     for one in going:
@@ -81,12 +83,29 @@ def _find_patient(
         body = bodies[one.id]
         patient = patient_of(body) if body is not None and one.action is Action.PUT else None
         if patient is not None:
-            found = bench.site.patients.find(patient)
+            found = bench.site.patients.find(patient, bench.clock())
             if isinstance(found, Fault):
                 return found
             prepared.chart = found
             return None
     return None
+
+
+def _without_strangers(
+    bench: Bench, going: Sequence[Delivery], bodies: dict[int, Tree | None], prepared: Prepared
+) -> list[Delivery]:
+    """What names another patient's record is set aside: one of the two references is wrong, and nobody knows which."""
+    named = {
+        one.id: frozenset(pointers(body))
+        for one in going
+        if one.action is Action.PUT and (body := bodies[one.id]) is not None
+    }
+    if not named:
+        return list(going)
+    strangers = bench.elsewhere.strangers(frozenset[Pointer]().union(*named.values()), going[0].lease.key)
+    wrong = {number for number, pointed in named.items() if not strangers.isdisjoint(pointed)}
+    prepared.settled += [set_aside(one, State.PARKED, _STRANGER.code, (_STRANGER,)) for one in going if one.id in wrong]
+    return [one for one in going if one.id not in wrong]
 
 
 def _look(
@@ -104,7 +123,7 @@ def _look(
             wanted[one.id] = Address(one.resource_type, one.server_id or one.resource_id)
         elif strategy.name == "search-then-create" or one.action is Action.RETRACT:
             body = bodies[one.id]
-            asked = None if body is None else look(strategy, target_of(body, bench.record_key, one.content), body)
+            asked = None if body is None else look(strategy, target_of(body, bench.record_key), body)
             several = (
                 [] if asked is None else search(bench.site.client, one.resource_type, asked, body, bench.record_key)
             )
@@ -191,7 +210,8 @@ def _merge(
             )
             for clash in merged.clashes
         )
-        prepared.settled.append(set_aside(one, State.PARKED, "conflict.changed", faults, server=Server.CONFLICT))
+        reason = Reason("conflict.changed", clashes=merged.clashes)
+        prepared.settled.append(set_aside(one, State.PARKED, reason, faults, server=Server.CONFLICT))
         return
     prepared.drafts.append(Draft(one, strategy, merged.resource, True, said.version, one.server_id))
 
@@ -214,6 +234,10 @@ def base_of(bench: Bench, one: Delivery) -> Tree | None:
 MISSING = Fault(
     "site.missing", "", "the site no longer holds what it had acknowledged",
     "ask the site; fhirbridge verify --repair sends it again",
+)  # fmt: skip
+_STRANGER = Fault(
+    "patient.other_chart", "", "it refers to a record of another patient",
+    "correct patient or reference in a new revision; if the other record was wrong, correct that one, then replay",
 )  # fmt: skip
 _SEVERAL = Fault("write.several", "", "the site holds several resources of this identity", "have all but one removed")
 _BY_HAND = Fault(

@@ -20,11 +20,13 @@ from fhirbridge.ledger import Decision, Known, Ledger, State, Where
 from fhirbridge.mapping import Part
 from fhirbridge.site import Site
 from fhirbridge.sources.lines import Line
+from fhirbridge.sync.backfill import Backfill
 from fhirbridge.sync.bench import Report
 from fhirbridge.sync.enqueue import Identity, Intake, Offered
 from fhirbridge.sync.outcomes import RecordOutcome, combine
 from fhirbridge.sync.plan import Planned, planned
 from fhirbridge.sync.points import At, nowhere
+from fhirbridge.sync.rate import keep_rate
 from fhirbridge.sync.reason import Reason
 from fhirbridge.sync.ways import check_writable
 from fhirbridge.sync.worker import DEFAULT, Settings, Sleep, Worker
@@ -66,6 +68,7 @@ def push(lines: Iterable[Line], site: Site, ledger: Ledger, how: How = How()) ->
     :class:`SiteUnreachable` when the site could not be reached in time and :class:`LedgerError`, both after an outcome
     for every line that was read; what was not delivered stays in the ledger.
     """
+    keep_rate(site, how.clock, how.sleep)
     site.check()
     run = _Run(site, ledger, how)
     waiting = iter(lines)
@@ -84,6 +87,7 @@ class _Run:
             at=how.at, tell=self._hear,
         )  # fmt: skip
         check_writable(self._worker.ways, (kind.resource_type for kind in site.mappings.kinds.values()))
+        self._backfill = Backfill(site, ledger)
         self._waiting: set[Identity] = set()
         self._queued: set[Identity] = set()
         self._reports: dict[Identity, Report] = {}
@@ -92,7 +96,11 @@ class _Run:
     def window(self, window: Sequence[Line]) -> Iterator[RecordOutcome]:
         """Queue these lines, deliver, and tell of each."""
         ready: list[Planned] = []
+        early = self._backfill.early(line.record for line in window if line.record is not None)
         for line in window:
+            if line.record is not None and (line.record.kind, line.record.id) in early:
+                yield RecordOutcome(line, "before_start")
+                continue
             found = _plan(line, self._site)
             if isinstance(found, Planned):
                 ready.append(found)

@@ -6,14 +6,17 @@ A reference into nowhere makes HAPI refuse the resource, so one that is not cert
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
+from fhirbridge.config import DirectoryType
 from fhirbridge.fhir.bundle import Address
 from fhirbridge.fhir.json import Json, Tree
 
 # Who must be there before whom. A reference is made literal only towards what comes before: which of two records that
 # name each other came first must not decide what either of them says.
 DELIVERY_ORDER = ("Patient", "Consent", "Procedure", "MedicationAdministration", "Observation", "AdverseEvent")
+# What the hospital keeps itself: it was there before anything of ours.
+_KEPT_THERE = frozenset(get_args(DirectoryType))
 _MEMBERS = frozenset({"reference", "type", "identifier", "display", "id", "extension"})
 
 Resolve: TypeAlias = Callable[["Pointer"], Address | str | None]
@@ -22,6 +25,8 @@ Pointer: TypeAlias = tuple[str, str, str]  # type, identifier system, identifier
 
 def rank(resource_type: str) -> int:
     """The place of a resource type in the order of delivery; what is not listed comes last."""
+    if resource_type in _KEPT_THERE:
+        return -1
     return DELIVERY_ORDER.index(resource_type) if resource_type in DELIVERY_ORDER else len(DELIVERY_ORDER)
 
 

@@ -6,7 +6,7 @@ goes in the same transaction or has been acknowledged, what the ledger or the si
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from fhirbridge.fhir.bundle import Address, Copy
 from fhirbridge.fhir.json import Json, Tree
@@ -61,23 +61,59 @@ def own_addresses(resources: Iterable[tuple[Tree, Address]]) -> dict[Pointer, Ad
 
 
 class Elsewhere:
-    """Targets that are not on their way: records of the clinic that the site has from before."""
+    """Targets that are not on their way: records of the clinic that the site has from before, and its directory.
 
-    def __init__(self, site: Site, ledger: Ledger, most: int) -> None:
+    ``clock`` gives epoch seconds.
+    """
+
+    def __init__(self, site: Site, ledger: Ledger, most: int, clock: Callable[[], float]) -> None:
         self._site = site
         self._ledger = ledger
         self._most = most
+        self._clock = clock
+
+    def strangers(self, wanted: Iterable[Pointer], lane: str) -> frozenset[Pointer]:
+        """Those that mean a record which the ledger knows to be another patient's. Raises :class:`LedgerError`."""
+        candidates = self._candidates(wanted)
+        lanes: dict[tuple[str, str], set[str]] = {}
+        for row in self._ledger.known(self._site.name, set(candidates.values())) if candidates else ():
+            if row.role == PRIMARY and not row.withdrawn:
+                lanes.setdefault((row.kind, row.record), set()).add(row.lane)
+        of_others = {record for record, several in lanes.items() if lane not in several}
+        return frozenset(pointer for (pointer, _), record in candidates.items() if record in of_others)
 
     def find(self, wanted: Iterable[Pointer]) -> dict[Pointer, Address]:
-        """The addresses of those that are there. Raises :class:`SiteError` and :class:`LedgerError`."""
-        binding = self._site.mappings.binding
-        ours = {one for one in wanted if one[1].startswith(binding.sid(""))}
-        candidates = {
+        """The addresses of those that are there. Raises :class:`SiteError` and :class:`LedgerError`.
+
+        What a lane wants at once names its patient, whose records alone may be meant.
+        """
+        wanted = frozenset(wanted)
+        whose = frozenset(one for one in wanted if one[0] == "Patient")
+        # An encounter is somebody's, everything else in a directory is nobody's.
+        chart = self._chart(whose) if any(one[0] == "Encounter" for one in wanted) else None
+        return self._of_ours(wanted, whose) | self._site.directory.find(wanted, chart, self._clock())
+
+    def _chart(self, whose: frozenset[Pointer]) -> Address | None:
+        if len(whose) != 1:
+            return None
+        ((_, system, value),) = whose
+        patient = Ref(type="Patient", identifier=Identifier(system=system or None, value=value))
+        found = self._site.patients.find(patient, self._clock())
+        return found if isinstance(found, Address) else None
+
+    def _candidates(self, wanted: Iterable[Pointer]) -> dict[tuple[Pointer, str], tuple[str, str]]:
+        """The records that each may mean, by pointer and kind: those of the clinic's own identifier systems."""
+        ours = {one for one in wanted if one[1].startswith(self._site.mappings.binding.sid(""))}
+        return {
             (pointer, kind.name): (kind.name, pointer[2])
             for pointer in ours
             for kind in self._site.mappings.kinds.values()
             if kind.resource_type == pointer[0]
         }
+
+    def _of_ours(self, wanted: Iterable[Pointer], whose: frozenset[Pointer]) -> dict[Pointer, Address]:
+        binding = self._site.mappings.binding
+        candidates = self._candidates(wanted)
         if not candidates:
             return {}
         known = self._known(candidates.values())
@@ -89,7 +125,7 @@ class Elsewhere:
         }
         copies = read_copies(self._site.client, unseen.values(), self._most) if unseen else {}
         for (pointer, _), address in unseen.items():
-            if _means(copies[address], address, pointer):
+            if _means(copies[address], address, pointer) and _is_of(copies[address], whose):
                 found[pointer] = address
         return {pointer: address for pointer, address in found.items() if address is not None}
 
@@ -111,3 +147,10 @@ def _place(row: Known) -> Address | None:
 def _means(copy: Copy, address: Address, pointer: Pointer) -> bool:
     resource: Json = copy.resource
     return resource is not None and pointer in own_pointers(Part("", address.type, address.id, resource))
+
+
+def _is_of(copy: Copy, whose: frozenset[Pointer]) -> bool:
+    """Whether a copy is one of these patients', as far as both say."""
+    patient = patient_of(copy.resource) if copy.resource is not None else None
+    theirs = patient_pointer(patient) if patient is not None else None
+    return theirs is None or not whose or theirs in whose

@@ -19,7 +19,9 @@ from fhirbridge.ledger import Ended, Outgoing, Server, State
 from fhirbridge.sync.bench import Bench
 from fhirbridge.sync.doubt import carries, look
 from fhirbridge.sync.draft import Draft, Settlement, acked, later, set_aside, settle
+from fhirbridge.sync.enqueue import revision_of
 from fhirbridge.sync.held import read_copy, says_the_same, version_of
+from fhirbridge.sync.plan import newest_revision, revision_key
 from fhirbridge.sync.provenance import Written, provenance
 from fhirbridge.sync.reason import Reason
 from fhirbridge.sync.references import Resolve, with_literals, without_literals
@@ -232,12 +234,17 @@ class Sending:
         return later(delivery, State.QUEUED, reason, None, (), bundle=self.id, server_id=_other(draft, address))
 
     def _confirmed(self, draft: Draft, answer: Answer, faults: tuple[Fault, ...]) -> Settlement:
-        """A repeated key: success, if the answer is our resource."""
+        """A repeated key: success, if the answer is our resource; one of an earlier revision is updated next."""
         tree, target = answer.tree, draft.target(self._bench.record_key)
         if isinstance(tree, dict) and isinstance(tree.get("id"), str) and carries(target, tree):
-            version, own = version_of(tree), tree["id"]
-            return acked(
-                draft.delivery, "created", bundle=self.id, version=version, server_id=own, status=answer.status
+            delivery, version, own = draft.delivery, version_of(tree), tree["id"]
+            newest = newest_revision(tree, self._bench.revision_systems)
+            ours = newest == revision_key(revision_of(delivery.revision))
+            if ours or says_the_same(draft.resource, without_literals(tree)):
+                return acked(delivery, "created", bundle=self.id, version=version, server_id=own, status=answer.status)
+            place = _other(draft, Address(target.type, own))
+            return later(
+                delivery, State.QUEUED, draft.reason.because("existed"), None, (), bundle=self.id, server_id=place
             )
         reason = Reason("repeated")
         return set_aside(draft.delivery, State.PARKED, reason, faults, bundle=self.id)

@@ -11,8 +11,9 @@ from fhirbridge.ledger import Ledger, State
 from fhirbridge.site import Site
 from fhirbridge.sources import Line
 from fhirbridge.sync.enqueue import Intake
-from fhirbridge.sync.incremental import Reading, Taken
+from fhirbridge.sync.incremental import Reading, Taken, Taking
 from fhirbridge.sync.push import new_run
+from fhirbridge.sync.rate import keep_rate
 from fhirbridge.sync.ways import check_writable
 from fhirbridge.sync.worker import Sleep, Worker
 
@@ -22,12 +23,14 @@ SET_ASIDE = frozenset({State.PARKED, State.REJECTED})
 
 @dataclass(slots=True)
 class Round:
-    """What one round did: lines read, records that brought something new, lines refused, and the run's deliveries."""
+    """What one round did: lines read, records that brought something new, lines refused, records left aside because
+    they are from before the start of the backfill, and the run's deliveries."""
 
     run: str
     read: int = 0
     new: int = 0
     refused: int = 0
+    before_start: int = 0
     states: dict[State, int] = field(default_factory=dict)
 
     @property
@@ -46,7 +49,7 @@ class Service:
         self,
         site: Site,
         ledger: Ledger,
-        readings: Callable[[Intake], Sequence[Reading]],
+        readings: Callable[[Taking], Sequence[Reading]],
         refuse: Callable[[Line], object],
         *,
         clock: Callable[[], float] = time.time,
@@ -54,6 +57,7 @@ class Service:
     ) -> None:
         self._site, self._ledger, self._readings, self._refuse = site, ledger, readings, refuse
         self._clock = clock
+        keep_rate(site, clock, sleep)
         self._worker = Worker(site, ledger, clock=clock, sleep=sleep)
         self._checked = False
 
@@ -70,8 +74,9 @@ class Service:
         """
         done = Round(new_run(self._clock()))
         intake = Intake(self._ledger, self._site.name, self._site.mappings.binding, done.run)
-        for taken in self._taken(intake):
-            done.read += len(taken.offered) + len(taken.refused)
+        for taken in self._taken(Taking(self._site, self._ledger, intake)):
+            done.read += len(taken.offered) + len(taken.refused) + taken.before_start
+            done.before_start += taken.before_start
             done.refused += len(taken.refused)
             done.new += sum(bool(one.queued) for one in taken.offered)
             for line in taken.refused:
@@ -81,8 +86,8 @@ class Service:
         done.states = self._ledger.of_run(done.run, self._site.name)
         return done
 
-    def _taken(self, intake: Intake) -> Iterator[Taken]:
-        for reading in self._readings(intake):
+    def _taken(self, taking: Taking) -> Iterator[Taken]:
+        for reading in self._readings(taking):
             yield from reading.take()
 
     def _check(self) -> None:

@@ -22,28 +22,25 @@ _NAMESPACE = uuid.UUID("5f3c7f0a-8d0e-5f0e-9f1b-6d1c0c7d9a11")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which resource is written: our id, our identifier, the tag with the record's key (each system and value), the
-    content's hash; and what the server has told of it: its own id and version."""
+    """Which resource is written: our id, our identifier, the tag with the record's key (each system and value); and
+    what the server has told of it: its own id and version."""
 
     type: str
     id: str
     identifier: tuple[str, str] | None = None
     tag: tuple[str, str] | None = None
-    content: str = ""
     server_id: str | None = None
     version: str | None = None
 
 
-def target_of(
-    resource: Tree, tag_system: str, content: str = "", server_id: str | None = None, version: str | None = None
-) -> Target:
+def target_of(resource: Tree, tag_system: str, server_id: str | None = None, version: str | None = None) -> Target:
     """The target of a resource as a mapping wrote it; ``tag_system`` is the code system of record keys."""
     listed = resource.get("identifier")
     identifier = listed[0] if isinstance(listed, list) and listed else listed
     named = (identifier.get("system", ""), identifier["value"]) if isinstance(identifier, dict) else None
     tags = [tag for tag in resource.get("meta", {}).get("tag", ()) if tag.get("system") == tag_system]
     tag = (tag_system, tags[0]["code"]) if tags else None
-    return Target(resource["resourceType"], resource["id"], named, tag, content, server_id, version)
+    return Target(resource["resourceType"], resource["id"], named, tag, server_id, version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +126,8 @@ def write(strategy: Strategy, target: Target, resource: Tree, base: str) -> Writ
     body = {name: member for name, member in resource.items() if name != "id"}
     urn = f"urn:uuid:{uuid.uuid5(_NAMESPACE, f'{target.type}/{target.id}')}"
     if rung.name == "idempotency-key":
-        # The same content under the same key, however often; other content is another request.
-        key = str(uuid.uuid5(_NAMESPACE, f"{target.type}/{target.id}/{target.content}"))
+        # One creation, whatever it says: a correction of what is in doubt must not make a second resource.
+        key = str(uuid.uuid5(_NAMESPACE, f"{target.type}/{target.id}"))
         return Write(strategy, "POST", target.type, urn, body, key=key)
     if rung.name == "search-then-create":
         return Write(strategy, "POST", target.type, urn, body)

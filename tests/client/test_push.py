@@ -218,7 +218,7 @@ def observations(server: FakeServer) -> dict[str, Tree]:
         ([], "patient.not_found"),
         ([{"id": "a"}, {"id": "b"}], "patient.ambiguous"),
         ([{"id": "a", "active": False}], "patient.inactive"),
-        ([{"id": "a", "link": [{"type": "replaced-by", "other": {"reference": "Patient/b"}}]}], "patient.inactive"),
+        ([{"id": "a", "link": [{"type": "replaced-by", "other": {"reference": "Patient/b"}}]}], "patient.merged"),
     ],
 )
 def test_a_patient_that_is_not_certain_sets_the_record_aside(

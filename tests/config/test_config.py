@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fhirbridge.config import DEMO_ID_KEY, Config, SiteSettings, load, parse
 from fhirbridge.errors import ConfigError
+from fhirbridge.site import Site
 
 GOOD: dict[str, Any] = {
     "clinic": {"domain": "clinic.example", "id_key": {"env": "FHIRBRIDGE_ID_KEY"}},
@@ -145,3 +146,39 @@ def test_a_site_that_is_not_there_names_the_nearest() -> None:
         config.site("hospitle")
     with pytest.raises(ConfigError, match=r"\[source.NAME\]"):
         config.source("monitor")
+
+
+HOSPITAL = {"base_url": "https://h.example"}
+
+
+def test_a_hospitals_system_without_a_crosswalk_to_it_is_refused_with_what_to_add() -> None:
+    told = refused({**GOOD, "site": {"a": {**HOSPITAL, "patients": {"system": "urn:oid:1.2"}}}})
+    assert "site.a.patients" in told
+    assert "[config.crosswalk_missing]" in told
+    assert "fhirbridge enrol" in told
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({"patients": {"crosswalks": "x.csv"}}, "did you mean crosswalk?"),
+        ({"patients": {"system": "has blanks", "crosswalk": "x.csv"}}, "site.a.patients.system"),
+        ({"patients": {"system": "https://a|b", "crosswalk": "x.csv"}}, "site.a.patients.system"),
+        ({"patients": {"create": True}}, "site.a.patients.create: no such key"),
+        ({"directory": {"Practitioner": {"system": "urn:oid:1.2"}}}, "site.a.directory.Practitioner.crosswalk"),
+        ({"directory": {"Location": {"crosswalk": "x.csv", "sytem": "urn:x"}}}, "did you mean system?"),
+        ({"directory": {"Patient": {"crosswalk": "x.csv"}}}, "site.a.directory.Patient"),
+    ],
+)
+def test_how_a_hospital_knows_whom_is_checked_when_the_file_is_read(table: dict[str, Any], told: str) -> None:
+    assert told in refused({**GOOD, "site": {"a": {**HOSPITAL, **table}}})
+
+
+def test_a_crosswalk_lies_beside_the_configuration(tmp_path: Path) -> None:
+    table = {"crosswalk": "known.csv"}
+    tree = {"clinic": {"demo": True}, "site": {"a": {**HOSPITAL, "patients": table, "directory": {"Location": table}}}}
+    with Site.open("a", Config(parse(tree), tmp_path, {}), kinds={}) as site:
+        assert site.patients.known is not None
+        assert site.patients.known.crosswalk.path == tmp_path / "known.csv"
+        with pytest.raises(ConfigError, match="fhirbridge enrol"):
+            site.check()

@@ -1,7 +1,8 @@
 """The whole matrix as a command: cells × stores × personalities, and the crash loop.
 
 python -m tests.faults.matrix cells --store sqlite --personality hapi --fault reset
-python -m tests.faults.matrix cells --write docs/faults.md
+python -m tests.faults.matrix cells --keep runs.ndjson
+python -m tests.faults.matrix table runs.ndjson --write docs/faults.md
 python -m tests.faults.matrix crash-loop --store postgres --patients 60 --kills 500 --workers 4
 """
 
@@ -11,13 +12,18 @@ import argparse
 import itertools
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from pathlib import Path
 
+from fhirbridge.fhir.json import Tree, dump, parse_object
 from fhirbridge.synth import Options
 from tests.faults.cells import FAULTS, Cell, cells
+from tests.faults.judge import Report
 from tests.faults.personalities import PERSONALITIES
 from tests.faults.points import POINTS
 from tests.faults.runner import Outcome, crash_loop, experiment, run_cell
@@ -118,14 +124,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was chosen; 0 when all of it was good."""
     parser = argparse.ArgumentParser(description="the fault matrix and the crash loop")
     commands = parser.add_subparsers(dest="command", required=True)
-    matrix, loop = commands.add_parser("cells"), commands.add_parser("crash-loop")
+    matrix, kept, loop = (commands.add_parser(name) for name in ("cells", "table", "crash-loop"))
     for one in (matrix, loop):
         one.add_argument("--store", action="append", choices=STORES, default=None)
         one.add_argument("--personality", action="append", choices=sorted(PERSONALITIES), default=None)
     matrix.add_argument("--point", action="append", choices=POINTS, default=None)
     matrix.add_argument("--fault", action="append", choices=FAULTS, default=None)
     matrix.add_argument("--jobs", type=int, default=2, help="cells at a time")
-    matrix.add_argument("--write", type=Path, help="write the table there as well")
+    matrix.add_argument("--keep", type=Path, help="add a line for each run, as soon as it is over")
+    kept.add_argument("runs", type=Path, nargs="+", help="what cells --keep has written; of a run made twice the last")
+    kept.add_argument("--write", type=Path, help="write the table there as well")
     loop.add_argument("--patients", type=int, default=20, help="some 40 records each")
     loop.add_argument("--kills", type=int, default=50)
     loop.add_argument("--server-kills", type=int, default=0)
@@ -135,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     loop.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change the personality")
     loop.add_argument("--ledger", choices=[one for one in LEDGERS if one], help="a wrong one: the loop has to notice")
     given = parser.parse_args(arguments)
+    if given.command == "table":
+        return _table(given)
     names, personalities = given.store or STORES, given.personality or sorted(PERSONALITIES)
     return _cells(given, names, personalities) if given.command == "cells" else _loop(given, names, personalities)
 
@@ -143,12 +153,55 @@ def _cells(given: argparse.Namespace, names: Sequence[str], personalities: Seque
     chosen = [
         cell for cell in cells() if cell.point in (given.point or POINTS) and cell.fault in (given.fault or FAULTS)
     ]
-    outcomes = run(chosen, names, personalities, given.jobs, lambda one: _say(described(one)))
+    writing = threading.Lock()
+
+    def tell(one: Outcome) -> None:
+        _say(described(one))
+        if given.keep:
+            with writing, given.keep.open("ab") as stream:
+                stream.write(dump(_as_line(one)) + b"\n")
+
+    outcomes = run(chosen, names, personalities, given.jobs, tell)
+    _say(f"{table(outcomes)}\n\n{summary(outcomes)}")
+    return 0 if all(one.is_good for one in outcomes) else 1
+
+
+def _table(given: argparse.Namespace) -> int:
+    lines = [parse_object(line) for path in given.runs for line in path.read_bytes().splitlines()]
+    by_run = {(one["point"], one["fault"], one["store"], one["personality"], one["direction"]): one for one in lines}
+    outcomes = [_from_line(one) for one in by_run.values()]
     text = f"{table(outcomes)}\n\n{summary(outcomes)}"
     _say(text)
     if given.write:
-        given.write.write_text(f"{_HEADING}\n{text}\n", "utf-8")
+        given.write.write_text(f"{_HEADING}\n{_made_of(by_run.values())}\n\n{text}\n", "utf-8")
     return 0 if all(one.is_good for one in outcomes) else 1
+
+
+def _made_of(lines: Iterable[Tree]) -> str:
+    """What was run and when: the reader is not to take a part for the whole."""
+    days: dict[tuple[str, str], list[str]] = {}
+    for one in lines:
+        days.setdefault((one["store"], one["personality"]), []).append(one["day"])
+    rows = [
+        f"| {store} | {personality} | {len(found)} | {' – '.join(dict.fromkeys((min(found), max(found))))} |"
+        for (store, personality), found in sorted(days.items())
+    ]
+    left = [f"{one} × {two}" for one in STORES for two in PERSONALITIES if (one, two) not in days]
+    missing = [f"\nNot run: {', '.join(left)}."] if left else []
+    return "\n".join(["| store | personality | runs | on |", "| --- | --- | --- | --- |", *rows, *missing])
+
+
+def _as_line(one: Outcome) -> Tree:
+    told = {each.name: getattr(one, each.name) for each in fields(one) if each.name not in ("cell", "report")}
+    where = {"point": one.cell.point, "fault": one.cell.fault}
+    return {**where, **told, "report": asdict(one.report), "day": datetime.now(UTC).date().isoformat()}
+
+
+def _from_line(tree: Tree) -> Outcome:
+    where = {(cell.point, cell.fault): cell for cell in cells()}
+    own = {each.name: tree[each.name] for each in fields(Outcome) if each.name not in ("cell", "report")}
+    said: Tree = {name: tuple(value) if isinstance(value, list) else value for name, value in tree["report"].items()}
+    return Outcome(where[tree["point"], tree["fault"]], report=Report(**said), **own)
 
 
 def _loop(given: argparse.Namespace, names: Sequence[str], personalities: Sequence[str]) -> int:
@@ -184,8 +237,8 @@ def _say(text: str) -> None:
 
 _HEADING = """# The fault matrix
 
-Written by `python -m tests.faults.matrix cells --write`. Good runs of all runs of a cell, over stores and
-personalities.
+Written by `python -m tests.faults.matrix table`. Good runs of all runs of a cell, over stores and personalities;
+a clock jumps both ways, in a run each.
 Good: the point was reached, the work came to its end, nothing extra, nothing inverted, nothing after a retraction, no
 wrong chart, and nothing lost that the ledger does not show. Why a cell is `n/a` stands in `tests/faults/cells.toml`.
 """

@@ -33,7 +33,7 @@ _AT_LAST = "before-ack:5=leave"
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One run of a cell: what the judge found, whether the point was reached, whether the work came to an end;
-    ``errors`` is what the workers wrote.
+    ``errors`` is what the workers wrote, ``direction`` where a clock jumped.
     """
 
     cell: Cell
@@ -44,6 +44,7 @@ class Outcome:
     ended: bool
     hung: bool = False
     errors: str = ""
+    direction: int = 1
 
     @property
     def is_good(self) -> bool:
@@ -65,7 +66,7 @@ class Experiment:
     def start(self, **environment: str) -> Process:
         """Start a worker; its waits take no time unless told otherwise."""
         always = {"LAB_CLOCK": "skip", **self.store.environment(), **self.environment}
-        return self.bench.worker(self.command, **always, **environment)
+        return self.bench.worker(self.command, **(always | environment))
 
     def finish(self) -> bool:
         """Start workers one after the other until one says that nothing is left to do."""
@@ -125,7 +126,7 @@ def run_cell(
         ended = one.finish()
         hung = one.hung or worker.hung or any(other.hung for other in scene.others)
         errors = (folder / "worker.errors").read_text("utf-8").strip()
-        return Outcome(cell, store.name, personality, one.verdict(), reached, ended, hung, errors)
+        return Outcome(cell, store.name, personality, one.verdict(), reached, ended, hung, errors, direction)
 
 
 def _orders(point: str) -> dict[str, str]:
@@ -195,7 +196,7 @@ def crash_loop(
     server_kills: int = 0,
     points: Sequence[str] = POINTS,
 ) -> Crashes:
-    """Kill workers at the named ``points`` until there were so many kills, or nothing is left to do; then let one finish.
+    """Kill workers at ``points`` until there were so many kills, or nothing is left to do; then let one finish.
 
     ``cut`` of the replies never arrive though the server has committed. ``server_kills`` times the server is killed
     too. With several workers the one that is killed need not be the one whose exchange stands still.

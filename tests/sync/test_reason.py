@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhirbridge.sync.reason import Reason
+from fhirbridge.sync.conflict import Clash
+from fhirbridge.sync.reason import MOST_CLASHES, Reason, without_clashes
 
 REASONS = st.builds(
     Reason,
@@ -20,6 +24,28 @@ REASONS = st.builds(
 def test_a_reason_is_read_as_it_was_written(reason: Reason) -> None:
     assert Reason.read(str(reason)) == reason
     assert Reason.read(str(reason.because("throttled"))) == Reason("throttled", reason.split)
+
+
+HASHES = st.from_regex(r"[0-9a-f]{12}|", fullmatch=True)
+STEPS = st.from_regex(r"[a-z][A-Za-z]{0,9}(\[[0-9]{1,2}\])?", fullmatch=True)
+CLASHES = st.builds(Clash, st.lists(STEPS, min_size=1, max_size=4).map(".".join), HASHES, HASHES, HASHES)
+
+
+@given(REASONS, st.lists(CLASHES, max_size=MOST_CLASHES + 5))
+def test_what_clashed_is_kept_with_it_and_goes_with_the_next_attempt(reason: Reason, clashes: list[Clash]) -> None:
+    conflict = replace(reason, clashes=tuple(clashes))
+    assert Reason.read(str(conflict)) == replace(reason, clashes=tuple(clashes[:MOST_CLASHES]))
+    assert without_clashes(str(conflict)) == str(reason)
+    assert conflict.because("throttled").clashes == ()
+
+
+@given(st.text(min_size=1))
+def test_a_path_that_is_not_fhirs_is_not_kept(path: str) -> None:
+    """A server may name an element as it likes, even after a patient."""
+    (found,) = Reason.read(str(Reason("conflict.changed", clashes=(Clash(path, "", "a1", "b2"),)))).clashes
+    assert found.path == "unnamed" or re.fullmatch(r"[A-Za-z0-9_.\[\]]+", path)
+    assert found.path in (path, "unnamed")
+    assert found == Clash(found.path, "", "a1", "b2")
 
 
 @given(st.text())

@@ -288,12 +288,12 @@ def of(name: str, key: str | None = None, **more: Any) -> Strategy:
     return strategy(rung, **more)
 
 
-FIRST = target_of(RESOURCE, KEYS, content="c1")
+FIRST = target_of(RESOURCE, KEYS)
 rungs = pytest.mark.parametrize("rung", LADDER, ids=lambda rung: f"{rung.name}-{rung.key}")
 
 
 def test_a_target_is_read_from_what_a_mapping_wrote() -> None:
-    assert Target("Observation", "f0123", (f"{SID}/vital-sign", "a,b|$\\c"), (KEYS, "v1"), "c1") == FIRST
+    assert Target("Observation", "f0123", (f"{SID}/vital-sign", "a,b|$\\c"), (KEYS, "v1")) == FIRST
     single = target_of({"resourceType": "AdverseEvent", "id": "f1", "identifier": {"system": "s", "value": "1"}}, KEYS)
     assert single == Target("AdverseEvent", "f1", ("s", "1"), None)
     assert target_of({"resourceType": "Provenance", "id": "f1"}, KEYS).identifier is None
@@ -329,12 +329,14 @@ def test_if_none_exist_names_the_type_where_a_server_wants_it_in_bundles_only() 
     assert one.headers()["If-None-Exist"].startswith("identifier=")
 
 
-def test_an_idempotency_key_is_the_same_for_the_same_content_and_goes_alone() -> None:
+def test_an_idempotency_key_is_the_same_for_every_revision_of_a_resource_and_goes_alone() -> None:
+    """A correction of what is in doubt must not make a second resource."""
     way_ = of("idempotency-key", header="X-Key")
     one = write(way_, FIRST, RESOURCE, BASE)
     assert one.headers() == {"X-Key": one.key}
     assert write(way_, FIRST, {**RESOURCE, "subject": {}}, BASE).key == one.key
-    assert write(way_, target_of(RESOURCE, KEYS, content="c2"), RESOURCE, BASE).key != one.key
+    other = {**RESOURCE, "id": "f9"}
+    assert write(way_, target_of(other, KEYS), other, BASE).key != one.key
     with pytest.raises(ValueError, match="request of its own"):
         one.entry()
 
@@ -475,7 +477,7 @@ def test_every_way_has_a_rule_for_a_doubt() -> None:
     ("name", "key", "by", "asked"),
     [
         ("client-id", None, "read", None),
-        ("idempotency-key", None, "key", None),
+        ("idempotency-key", None, "search", {"identifier"}),
         ("conditional-update", None, "search", {"identifier"}),
         ("conditional-create", None, "search", {"identifier"}),
         ("conditional-create-tag", None, "search", {"_tag"}),
@@ -550,14 +552,12 @@ def test_every_verdict(rung: Rung) -> None:
     way_ = strategy(rung, index_lag=0.0)
     asked = look(way_, FIRST, RESOURCE)
     assert asked is not None
-    if asked.by == "key":
-        assert verdict(asked, way_, 0, 1) == "resend"
-        return
+    keyed = rung.name == "idempotency-key"
     assert verdict(asked, way_, 1, 0) == "adopt"
     assert verdict(asked, way_, 2, 0) == "park"
-    assert verdict(asked, way_, None, 0) == "park"
+    assert verdict(asked, way_, None, 0) == ("resend" if keyed else "park")
     assert verdict(asked, way_, 0, 1, gone=True) == "park"
-    needed = 1 if rung.name == "client-id" else 2
+    needed = 1 if keyed or rung.name == "client-id" else 2
     assert [verdict(asked, way_, 0, looks) for looks in range(1, 4)] == [
         "resend" if looks >= needed else "look" for looks in range(1, 4)
     ]
@@ -582,9 +582,18 @@ def test_a_doubt_is_resent_only_when_the_rule_was_kept(
     target = target_of(RESOURCE, KEYS, version="1" if known else None)
     asked = look(strategy(rung), target, RESOURCE)
     if asked is not None and verdict(asked, strategy(rung), found, looks, gone=gone) == "resend":
-        assert asked.by == "key" or (
-            found == 0 and not gone and not asked.known and looks >= max(1, 1 if asked.by == "read" else 2)
+        keyed = rung.name == "idempotency-key"
+        assert (keyed and found is None) or (
+            found == 0 and not gone and not asked.known and looks >= (1 if keyed or asked.by == "read" else 2)
         )
+
+
+def test_what_nobody_can_search_for_is_sent_again_under_its_key() -> None:
+    bare = Target("Observation", "f1")
+    way_ = of("idempotency-key")
+    asked = look(way_, bare, RESOURCE)
+    assert asked == Look("key")
+    assert verdict(asked, way_, None, 0) == "resend"
 
 
 def test_another_clinics_resource_is_not_taken_for_ours() -> None:

@@ -19,6 +19,7 @@ from fhirbridge.sync.bench import Report
 from fhirbridge.sync.enqueue import Intake, Offered
 from fhirbridge.sync.plan import planned
 from fhirbridge.sync.points import POINTS
+from fhirbridge.sync.reason import Reason
 from tests.client.pushing import EVERY, SID, Clock, Tree, lines, patient, rate, register, site_of, visit
 from tests.client.server import FakeServer, Reply, Request, outcome, serving
 
@@ -272,7 +273,7 @@ def test_a_change_at_one_path_is_a_conflict_for_people_told_without_values(clini
     ((*_, last),) = stored(clinic.server)
     assert last["valueQuantity"]["value"] == 99
     (row,) = clinic.ledger.failed("s")
-    assert (row.state, row.reason) == (State.PARKED, "conflict.changed")
+    assert (row.state, Reason.read(row.reason).why) == (State.PARKED, "conflict.changed")
     (fault,) = clinic.reports[-1].faults
     assert fault.path == "valueQuantity.value"
     said = r"changed at the site as well \([0-9a-f]{12} there [0-9a-f]{12}, here [0-9a-f]{12}\)"
