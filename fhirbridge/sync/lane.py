@@ -92,6 +92,10 @@ class LaneWork:
         if self._bench.pace.until > now:
             self._wait(self._bench.pace.until)
             return False
+        if not self._still_there(bundle[0]):
+            # What is left is looked at anew, and set aside there if it must be.
+            self._wait(None)
+            return False
         members = (
             own_addresses((one.resource, one.address) for one in bundle) if form == "transaction" and not alone else {}
         )
@@ -124,6 +128,13 @@ class LaneWork:
             return found
 
         return resolve
+
+    def _still_there(self, draft: Draft) -> bool:
+        """Whether the chart is the one that the lane was prepared for: in a long lane it is looked for each minute."""
+        patient = patient_of(draft.resource)
+        if self._chart is None or patient is None or patient.identifier is None:
+            return True
+        return self._bench.site.patients.find(patient, self._bench.clock()) == self._chart
 
     def _wait(self, at: float | None) -> None:
         """Put what is left of the lane off until ``at``, in its order."""

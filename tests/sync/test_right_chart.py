@@ -211,6 +211,22 @@ def test_what_was_seen_of_a_chart_is_believed_for_less_than_a_minute(
     assert reasons(clinic) == (set() if delivered else {"patient.inactive"})
 
 
+def test_a_long_lane_is_stopped_by_a_merge_in_its_middle(clinic: Clinic, server: FakeServer) -> None:
+    """Each bundle takes forty seconds here; the merge comes with the second: what would go after a minute is parked."""
+
+    def slow(request: Request) -> Reply | None:
+        if b'"PUT"' in request.body:
+            clinic.clock.now += 40
+            if len(server.writes) == 2:
+                server.put(chart("ada", ADA, "7", active=False))
+        return None
+
+    server.misbehave = slow
+    clinic.queue(*(rate(f"v{number:03}", "P1") for number in range(500)))
+    clinic.deliver()
+    assert (len(charts(server)), reasons(clinic)) == (200, {"patient.inactive"})
+
+
 def test_a_search_that_lags_behind_a_merge_is_not_believed(clinic: Clinic, server: FakeServer) -> None:
     """The chart itself is read before anything is sent."""
     stale = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": chart("ada", ADA, "7")}]}
