@@ -17,10 +17,18 @@ PIP := -m pip --disable-pip-version-check --quiet
 # Patients of the demo; of the clinic that the reference validator judges (200 is the full acceptance).
 PATIENTS ?= 50
 VALIDATED ?= 10
+# The crash loop: kills, and patients (some 36 records each). The order: workers, patients, events.
+KILLS ?= 500
+CLINIC ?= 285
+WORKERS ?= 32
+LANES ?= 1000
+EVENTS ?= 100000
+# Which cells of the fault matrix.
+FAULTS ?=
 # Options of the benchmark, such as BENCH="--seconds 1 --kind session".
 BENCH ?=
 
-.PHONY: help demo test lint acceptance wheel-test bench-map bench-ledger lock clean
+.PHONY: help demo test lint acceptance wheel-test faults crash-loop bench-map bench-ledger lock clean
 
 help: ## list what can be done
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -68,6 +76,19 @@ wheel-test: $(READY) ## the suite against the built wheel, in an empty environme
 	cd "$$away/suite"
 	"$$away/venv/bin/python" -m pytest -q -n auto --dist loadgroup -p no:cacheprovider
 	echo "proved: the wheel alone, outside the checkout, passes the suite"
+
+faults: $(READY) ## the fault matrix: every cell, both stores, all servers, into docs/faults.md (hours; FAULTS="--store sqlite")
+	@rm -f faults.ndjson
+	$(BIN)/python -m tests.faults.matrix cells --jobs 2 --keep faults.ndjson $(FAULTS)
+	$(BIN)/python -m tests.faults.matrix table faults.ndjson --write docs/faults.md
+
+crash-loop: $(READY) ## kill -9 at all named points, both stores, one worker and four; then the order of many workers
+	@for store in sqlite postgres; do
+	  for workers in 1 4; do
+	    $(BIN)/python -m tests.faults.matrix crash-loop --store $$store --personality hapi --patients $(CLINIC) --kills $(KILLS) --workers $$workers
+	  done
+	done
+	$(BIN)/python -m tests.faults.ordering --workers $(WORKERS) --patients $(LANES) --events $(EVENTS)
 
 bench-map: $(READY) ## records → FHIR bytes and back, as ratios to a hand-written converter
 	@$(BIN)/python -m benchmarks.map $(BENCH)

@@ -240,7 +240,9 @@ _HEADING = """# The fault matrix
 Written by `python -m tests.faults.matrix table`. Good runs of all runs of a cell, over stores and personalities;
 a clock jumps both ways, in a run each.
 Good: the point was reached, the work came to its end, nothing extra, nothing inverted, nothing after a retraction, no
-wrong chart, and nothing lost that the ledger does not show. Why a cell is `n/a` stands in `tests/faults/cells.toml`.
+wrong chart, and nothing lost that the ledger does not show. `lost` counts what is not at the server, `dropped` those of
+them that the ledger does not show as parked, rejected or in doubt: a merged patient's records are parked, a resource
+that the server refuses is rejected. Why a cell is `n/a` stands in `tests/faults/cells.toml`.
 """
 
 if __name__ == "__main__":
