@@ -110,15 +110,17 @@ class _Run:
         self._replay([identity for one in offered for identity in one.failed])
         self._queued = {identity for one in offered for identity in one.queued}
         earlier = (several for one in offered for several in (one.underway, one.superseded, one.failed))
-        self._waiting = self._queued.union(*earlier)
+        concerned = self._queued.union(*earlier)
+        self._waiting = set(concerned)
         self._reports = {}
         try:
             self._worker.run(self._goes_on, self._how.patience)
         except (KeyboardInterrupt, LedgerError):
-            rows = self._rows_if_any(self._waiting)
+            rows = self._rows_if_any(concerned)
             yield from (self._outcome(one, rows) for one in offered)
             raise
-        rows = self._rows(self._waiting)
+        # What others settled, or an earlier push, is no longer waited for, but has to be told of.
+        rows = self._rows(concerned)
         yield from (self._outcome(one, rows) for one in offered)
         away = next((one for identity in self._waiting for one in self._unreachable(identity)), None)
         if away is not None:

@@ -76,6 +76,8 @@ def test_of_several_revisions_in_one_push_the_newest_is_sent_and_covers_the_othe
     trees = [rate("v1", revision=3, value=83), rate("v1", revision=1, value=81), rate("v1", revision=2, value=82)]
     assert states(delivered(server, *trees)) == [(1, "created"), (2, "unchanged"), (3, "unchanged")]
     assert [[one["valueQuantity"]["value"] for one in bundle] for bundle in entries(server)] == [[83]]
+    assert states(delivered(server, *trees)) == [(1, "unchanged"), (2, "unchanged"), (3, "unchanged")]
+    assert len(entries(server)) == 1
 
 
 def test_one_revision_with_two_contents_is_refused_and_one_that_is_only_repeated_is_not(server: FakeServer) -> None:
