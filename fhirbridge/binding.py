@@ -93,6 +93,10 @@ class Binding:
         """The URL of one of our code systems."""
         return f"{self.clinic.base}/CodeSystem/{name}"
 
+    def code_systems(self, name: str) -> frozenset[str]:
+        """The URLs under which a reader takes a code system for ours."""
+        return frozenset(f"{base}/CodeSystem/{name}" for base in self.bases)
+
     def sid(self, name: str) -> str:
         """The identifier system of one kind of thing (specification §9.1)."""
         return f"https://{self.clinic.domain}/sid/{name}"

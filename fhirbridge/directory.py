@@ -6,7 +6,6 @@ logical, which is valid FHIR. Nobody is ever made there.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -14,13 +13,12 @@ from typing import TypeAlias
 from fhirbridge.client.rest import Client
 from fhirbridge.crosswalk import CrosswalkFile
 from fhirbridge.errors import ConfigError, SiteRefused
-from fhirbridge.fhir.bundle import Address
+from fhirbridge.fhir.bundle import Address, is_id
 from fhirbridge.fhir.json import Tree
 from fhirbridge.patients import bearers
 from fhirbridge.remembered import Remembered
 
 Pointer: TypeAlias = tuple[str, str, str]  # type, identifier system, identifier value
-_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 # The site does not have the type, or does not let us look.
 _NOT_TO_BE_SEEN = frozenset({400, 403, 404, 405, 501})
 
@@ -79,7 +77,7 @@ class Directory:
 
     def _ask(self, resource_type: str, system: str | None, hospital: str) -> _Found | None:
         own = hospital.removeprefix(f"{resource_type}/")
-        if system is None and _ID.fullmatch(own) is None:
+        if system is None and not is_id(own):
             return None
         try:
             if system is None:

@@ -9,7 +9,6 @@ reading = mappings.from_fhir(resource)          # the record, and the residue it
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -19,8 +18,9 @@ from fhirbridge.binding import Binding, Clinic, Overlay, Release
 from fhirbridge.codec.element import Rules
 from fhirbridge.codec.extension import Simple
 from fhirbridge.errors import ConfigError, Fault, NotExpressible, RecordRefused, Refused, ResourceRefused
+from fhirbridge.fhir.bundle import is_id
 from fhirbridge.fhir.json import Json, Tree, parse_object
-from fhirbridge.layout import Layouts, every
+from fhirbridge.layout import Claim, Layouts, every
 from fhirbridge.records import Record, parse, to_json
 from fhirbridge.residue import Entry, difference, lay, leaves
 from fhirbridge.spelling import Spelling
@@ -40,7 +40,6 @@ __all__ = [
     "kinds",
 ]
 
-_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 PRIMARY = "primary"
 ENTRY_POINTS = "fhirbridge.mappings"
 # An element that changes the meaning of what stands around it: not understood means not read (promise 23).
@@ -241,9 +240,8 @@ def _content(record: Record) -> Tree:
 
 
 def _check_id(resource: Tree) -> None:
-    # An id becomes part of a URL: nothing but FHIR's own alphabet gets that far.
     own = resource.get("id", "none")
-    if not isinstance(own, str) or _ID.fullmatch(own) is None:
+    if not isinstance(own, str) or not is_id(own):
         raise Refused.at("resource.id", "id", "not a FHIR id", "1 to 64 of A-Z a-z 0-9 - .")
 
 
@@ -302,9 +300,14 @@ class Mappings:
         self.binding = binding
         self.kinds = kinds() if kinds_ is None else kinds_
         self.bound = {name: kind.bind(kind, binding) for name, kind in self.kinds.items()}
-        self._roles = frozenset(f"{base}/CodeSystem/role" for base in binding.bases)
+        self._roles = binding.code_systems("role")
         self._role_texts = [role.encode() for role in self._roles]
         self._layouts = Layouts()
+        # The claims of the kinds that are asked before each.
+        self._rivals: dict[str, list[Claim]] = {}
+        for name, kind in self.kinds.items():
+            earlier = (self.kinds[other] for other in self._rivals)
+            self._rivals[name] = [one.claims for one in earlier if one.resource_type == kind.resource_type]
 
     def to_fhir(self, record: Record, residue: Iterable[Entry] = ()) -> Written:
         """The resources of a record of any kind."""
@@ -312,11 +315,11 @@ class Mappings:
 
     def from_fhir(self, resource: Tree) -> Reading:
         """The record of a resource of any kind. Raises :class:`ResourceRefused`, also where no kind claims it."""
-        candidates = self._candidates(resource)
+        resource_type = resource.get("resourceType")
+        candidates = [kind for kind in self.kinds.values() if kind.resource_type == resource_type]
         kind = next((one for one in candidates if one.claims(resource)), None)
         if kind is not None:
             return self.bound[kind.name].from_fhir(resource)
-        resource_type = resource.get("resourceType")
         path = resource_type if isinstance(resource_type, str) and resource_type.isalnum() else "resourceType"
         known = ", ".join(sorted({kind.resource_type for kind in self.kinds.values()}))
         reason = (
@@ -336,15 +339,9 @@ class Mappings:
         resource = parse_object(body)
         reading = self.from_fhir(resource)
         if not reading.residue:
-            names = [kind.name for kind in self._candidates(resource)]
-            rivals = [self.kinds[name].claims for name in names[: names.index(reading.record.kind)]]
-            self._layouts.learn(self.bound[reading.record.kind], rivals, body, resource, reading.record)
+            own = reading.record.kind
+            self._layouts.learn(self.bound[own], self._rivals[own], body, resource, reading.record)
         return reading
-
-    def _candidates(self, resource: Tree) -> list[Kind]:
-        """The kinds that are kept in this type of resource, in the order in which they are asked."""
-        resource_type = resource.get("resourceType")
-        return [kind for kind in self.kinds.values() if kind.resource_type == resource_type]
 
     def is_projection(self, resource: Tree) -> bool:
         """Whether a resource is one of our own projections, which say nothing that the primary does not say."""

@@ -6,23 +6,17 @@ be the one that was enrolled: a number that was given to somebody else, or a mer
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from fhirbridge.client.rest import Client
+from fhirbridge.client.rest import NO_POST_SEARCH, Client
 from fhirbridge.crosswalk import CrosswalkFile
 from fhirbridge.errors import ConfigError, Fault, SiteRefused
-from fhirbridge.fhir.bundle import Address, next_link, resources
+from fhirbridge.fhir.bundle import Address, is_id, next_link, resources, search_token
 from fhirbridge.fhir.json import Json, Tree
 from fhirbridge.fingerprint import fingerprints_of
 from fhirbridge.lists import Pair
 from fhirbridge.records import Ref
 from fhirbridge.remembered import Remembered
-
-_LITERAL_PATIENT = re.compile(r"Patient/([A-Za-z0-9.-]{1,64})")
-# A server that does not know POST _search says one of these.
-_NO_POST_SEARCH = frozenset({400, 404, 405, 415, 501})
-_SEARCH_SPECIAL = re.compile(r"([\\,$|])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +65,12 @@ class Patients:
         return asked
 
     def _literal(self, literal: str | None) -> Address | Fault:
-        address = _LITERAL_PATIENT.fullmatch(literal or "")
-        if address is None:
+        type_, _, own = (literal or "").partition("/")
+        if type_ != "Patient" or not is_id(own):
             return Fault("patient.no_identifier", "patient", "the patient has no identifier", "add patient.identifier")
         if self.known is not None:
             return _NOT_ENROLLED
-        found = self._client.read(Address("Patient", address[1]))
+        found = self._client.read(Address("Patient", own))
         return _NOT_FOUND if found is None else _address(usable([found]))
 
     def _enrolled(self, system: str, value: str) -> Address | Fault:
@@ -114,12 +108,11 @@ def chart(client: Client, system: str, value: str) -> Tree | Fault:
 
 def bearers(client: Client, resource_type: str, system: str, value: str) -> list[Tree] | None:
     """The resources that carry an identifier; ``None`` where there are more than a page. Raises :class:`SiteError`."""
-    token = "|".join(_SEARCH_SPECIAL.sub(r"\\\1", part) for part in (system, value))
-    parameters = {"identifier": token, "_count": "5"}
+    parameters = {"identifier": search_token(system, value), "_count": "5"}
     try:
         page = client.search_by_post(resource_type, parameters)
     except SiteRefused as refused:
-        if refused.status not in _NO_POST_SEARCH:
+        if refused.status not in NO_POST_SEARCH:
             raise
         page = client.search(resource_type, parameters)
     # A server that ignores the parameter answers with everybody.

@@ -58,7 +58,7 @@ class Meta:
         self._key = binding.code_system("record-key")
         self._revision = binding.code_system("revision")
         self._role = binding.code_system("role")
-        self._revisions = frozenset(f"{base}/CodeSystem/revision" for base in binding.bases)
+        self._revisions = binding.code_systems("revision")
         self._labels = [
             coding_node(terms.CONFIDENTIALITY, *terms.RESTRICTED),
             coding_node(terms.ACT_CODE, *terms.PSYCHIATRY),

@@ -16,12 +16,14 @@ from fhirbridge.cli.reading import open_records, open_rows
 from fhirbridge.cli.stopping import stopped_in_order
 from fhirbridge.config import Config
 from fhirbridge.errors import LedgerUnavailable, SiteError, SourceError, UsageError
+from fhirbridge.ledger import FAILED as SET_ASIDE
+from fhirbridge.ledger import OPEN
 from fhirbridge.site import Site
 from fhirbridge.sources import Line, write_reject
 from fhirbridge.sync.incremental import Files, Open, OpenRows, Reading, Rows, Taking
 from fhirbridge.sync.opening import open_ledger
 from fhirbridge.sync.push import PATIENCE
-from fhirbridge.sync.service import OPEN, SET_ASIDE, Round, Service
+from fhirbridge.sync.service import Round, Service
 
 
 def sync(

@@ -12,7 +12,8 @@ from fhirbridge.cli.app import FAILED, configuration, warned
 from fhirbridge.cli.console import counting, listing, print_json, say
 from fhirbridge.cli.stopping import stopped_in_order
 from fhirbridge.errors import UsageError
-from fhirbridge.ledger import Ledger, State
+from fhirbridge.ledger import FAILED as SET_ASIDE
+from fhirbridge.ledger import OPEN, Ledger
 from fhirbridge.site import Site
 from fhirbridge.sync.opening import open_ledger
 from fhirbridge.sync.push import PATIENCE, new_run
@@ -20,9 +21,6 @@ from fhirbridge.sync.verify import FINDINGS, MENDABLE, Verified, mend
 from fhirbridge.sync.verify import verify as verified
 from fhirbridge.sync.withdraw import sent_by, withdraw
 from fhirbridge.sync.worker import Worker
-
-_OPEN = (State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.UNKNOWN)
-_SET_ASIDE = (State.PARKED, State.REJECTED)
 
 
 def verify(
@@ -73,7 +71,7 @@ def verify(
         if repair:
             say(f"sent again: {', '.join(f'{count} {state}' for state, count in sent.items()) or 'nothing'}")
     left = sum(one.finding not in MENDABLE for one in wrong) if repair else len(wrong)
-    if left or any(sent.get(one) for one in (*_OPEN, *_SET_ASIDE)):
+    if left or any(sent.get(one) for one in OPEN | SET_ASIDE):
         raise typer.Exit(FAILED)
 
 
@@ -109,7 +107,7 @@ def retract(
         say(f"{len(rows)} resources of that run: {', '.join(f'{count} {state}' for state, count in sent.items())}")
     else:
         say(f"would retract {len(rows)} resources; add --yes to do it")
-    if any(sent.get(one) for one in (*_OPEN, *_SET_ASIDE)):
+    if any(sent.get(one) for one in OPEN | SET_ASIDE):
         raise typer.Exit(FAILED)
 
 
@@ -118,7 +116,7 @@ def deliver(site: Site, ledger: Ledger, run: str) -> dict[str, int]:
 
     def goes_on() -> bool:
         standing = ledger.of_run(run, site.name)
-        return any(standing.get(one) for one in _OPEN)
+        return any(standing.get(one) for one in OPEN)
 
     Worker(site, ledger).run(goes_on, PATIENCE)
     return {str(state): count for state, count in sorted(ledger.of_run(run, site.name).items()) if count}

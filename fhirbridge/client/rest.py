@@ -14,6 +14,9 @@ from fhirbridge.fhir.capability import Capabilities, SmartConfiguration, capabil
 from fhirbridge.fhir.json import Tree, dump
 from fhirbridge.fhir.outcome import Issue, issues, signals
 
+# A server that does not know search by POST says one of these.
+NO_POST_SEARCH = frozenset({400, 404, 405, 415, 501})
+
 Listener: TypeAlias = Callable[[Issue], None]
 Parameters: TypeAlias = Mapping[str, str]
 
@@ -70,7 +73,10 @@ class Client:
         self, method: str, address: str, resource: Tree | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """Send one request and give back its answer whatever its status, with its headers: nothing is judged here."""
-        body = None if resource is None else dump(resource)
+        return self.send(method, address, None if resource is None else dump(resource), headers)
+
+    def send(self, method: str, address: str, body: bytes | None, headers: Mapping[str, str] | None = None) -> Answer:
+        """The same with these very bytes, for whoever has to know beforehand what will leave."""
         answer = self._transport.exchange(method, address, body=body, headers=headers)
         self.hear(issues(answer.tree))
         return answer
@@ -174,23 +180,31 @@ def if_match_header(version: str) -> str:
     return f'W/"{version}"'
 
 
+def place_in(answer: Answer, resource_type: str) -> tuple[Address | None, str | None, Tree | None]:
+    """Where an answer to a write says that the resource is, in which version, and the resource if it holds it.
+
+    The headers count first. What they do not say is taken from the resource, if that is of the type.
+    """
+    location = answer.headers.get("location") or answer.headers.get("content-location") or ""
+    address, version = location_address(location)
+    version = etag_version(answer.headers.get("etag", "")) or version
+    resource = answer.tree if isinstance(answer.tree, dict) else {}
+    if resource.get("resourceType") != resource_type:
+        return address, version, None
+    own, meta = resource.get("id"), resource.get("meta")
+    if address is None and isinstance(own, str):
+        address = Address(resource_type, own)
+    if version is None and isinstance(meta, dict) and isinstance(meta.get("versionId"), str):
+        version = meta["versionId"]
+    return address, version, resource
+
+
 def stored_in(answer: Answer, resource_type: str, written: Address | None = None) -> Stored:
     """What an answer to a write proves. Some servers answer 201 with an empty body and say all in the headers.
 
     ``written`` is the address it was PUT to. Raises :class:`SiteUntrusted` where the answer names no place.
     """
-    location = answer.headers.get("location") or answer.headers.get("content-location") or ""
-    address, version = location_address(location)
-    version = etag_version(answer.headers.get("etag", "")) or version
-    resource = answer.tree if isinstance(answer.tree, dict) else None
-    if resource is not None and resource.get("resourceType") == resource_type:
-        own, meta = resource.get("id"), resource.get("meta")
-        if address is None and isinstance(own, str):
-            address = Address(resource_type, own)
-        if version is None and isinstance(meta, dict) and isinstance(meta.get("versionId"), str):
-            version = meta["versionId"]
-    else:
-        resource = None
+    address, version, resource = place_in(answer, resource_type)
     # The answer to a PUT need not repeat where it was put.
     address = address or written
     if address is None or address.type != resource_type:

@@ -7,6 +7,7 @@ function, as ``dataclasses`` makes an ``__init__``. A rule with a ``write`` of i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from textwrap import indent
@@ -96,12 +97,12 @@ class Draft:
 _HANG_ON = "if extensions: node['extension'] = extensions"
 
 
-class Drafted:
+class Drafted(ABC):
     """A rule with a draft: its ``write`` is compiled from that, should anybody call it alone."""
 
+    @abstractmethod
     def draft(self, to: Draft) -> None:
         """Add the rule's statements."""
-        raise NotImplementedError
 
     @cached_property
     def write(self) -> Write:

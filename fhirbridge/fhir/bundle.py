@@ -19,10 +19,24 @@ State: TypeAlias = Literal["created", "updated", "unchanged", "refused", "failed
 
 _STATUS = re.compile(r"([1-5][0-9]{2})(?:\s.*)?", re.DOTALL)
 _ID = r"[A-Za-z0-9.-]{1,64}"
+_WHOLE_ID = re.compile(_ID)
 _LOCATION = re.compile(rf"(?:.*/)?([A-Z][A-Za-z]+)/({_ID})(?:/_history/({_ID}))?/?", re.DOTALL)
 _ETAG = re.compile(rf'(?:W/)?"?({_ID})"?')
-# Refusals that say something about the moment, not about the entry.
-_PASSING = frozenset({401, 403, 408, 423, 425, 429})
+# Refusals that speak of the moment or of who is asking: the entry was not wrong.
+PASSING = frozenset({401, 403, 408, 423, 425, 429})
+
+
+_SEARCH_SPECIAL = str.maketrans({one: f"\\{one}" for one in "\\,$|"})
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is a FHIR id. It becomes a part of URLs: nothing but FHIR's own alphabet gets that far."""
+    return _WHOLE_ID.fullmatch(text) is not None
+
+
+def search_token(system: str, value: str) -> str:
+    """The token by which a search finds an identifier or a coding, its special characters escaped."""
+    return f"{system.translate(_SEARCH_SPECIAL)}|{value.translate(_SEARCH_SPECIAL)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +178,7 @@ def _outcome(address: Address, entry: Tree) -> EntryOutcome:
     if status is None or (place is not None and place != address):
         return replace(result, version=None)
     if 400 <= status < 500:
-        return replace(result, state="failed" if status in _PASSING else "refused")
+        return replace(result, state="failed" if status in PASSING else "refused")
     if not 200 <= status < 300 or place is None or version is None or any(one.severity in ERRORS for one in said):
         return result
     if any("SUCCESSFUL_UPDATE_NO_CHANGE" in one.vendor for one in said):

@@ -21,7 +21,7 @@ What makes that safe:
 The laws hold both ways of reading against each other.
 """
 
-from fhirbridge.layout.bound import every
+from fhirbridge.layout.bound import Claim, every
 from fhirbridge.layout.reader import Layouts
 
-__all__ = ["Layouts", "every"]
+__all__ = ["Claim", "Layouts", "every"]

@@ -22,8 +22,6 @@ _MOST_BYTES = 2**20
 _MOST_PLANS = 512
 # Learning costs as much as some plain readings: it goes on only while layouts come again.
 _CREDIT, _COST = 4_000, 10
-# A combination that came so often after it was planned will come again.
-_OFTEN = 1
 _RESOURCE_ID = "\ue0009999\ue001"
 
 
@@ -134,12 +132,12 @@ class KindLayouts:
     def _planned(self, atoms: tuple[Atom, ...], begin: bytes) -> Plan | None:
         """The plan for a combination of atoms; ``None`` where a group has not been seen with such atoms.
 
-        A combination that comes often is from then on looked for as a whole.
+        A combination that comes again is from then on looked for as a whole.
         """
         plan = self._plans.get(atoms)
         if plan is not None:
-            plan.uses += 1
-            if plan.uses == _OFTEN:
+            if not plan.is_usual:
+                plan.is_usual = True
                 self._wholes.add(joined(atoms, begin), plan)
             return plan
         if atoms in self._unplanned:

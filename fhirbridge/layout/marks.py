@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from fhirbridge.fhir.json import Json
-from fhirbridge.records.base import Check, Concept, Identifier, Model, Note, checks, unchecked
+from fhirbridge.records.base import Check, Concept, Identifier, Model, Note, checks, filler
 from fhirbridge.records.consent import Attachment
 from fhirbridge.records.session import Administration
 from fhirbridge.records.text import Date, DateTime, Decimal, Instant
@@ -104,7 +104,7 @@ class Marks:
         for name, value in model.__dict__.items():
             here = (*place, name)
             values[name] = self._marked(value, is_free(model, here), here)
-        return unchecked(type(model), values)
+        return filler(type(model))(values)
 
     def looking(self, model: Model, place: Place) -> tuple[Check, ...]:
         """The validators of a model as a whole that look at a value which may vary. The others see what they saw."""

@@ -65,7 +65,7 @@ class Plan:
     """How the record of one combination of atoms is built.
 
     ``absent`` has all fields in the order of the model, with the values they have where nothing of their group is
-    there. ``uses`` counts how often the plan was looked up.
+    there. ``is_usual`` once the plan was asked for again.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Plan:
         id_place: int,
         claimed: tuple[str, ...],
     ) -> None:
-        self.uses = 0
+        self.is_usual = False
         self._values = absent.copy()
         self._single: list[tuple[str, Callable[[bytes], Any], int]] = []
         self._steps: list[tuple[Learned, Callable[[Found], Found]]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fhirbridge.ledger.keep import key_check
 from fhirbridge.ledger.ledger import Ledger
 from fhirbridge.ledger.payload import ZLIB, Codec
-from fhirbridge.ledger.states import Action, Server, State
+from fhirbridge.ledger.states import FAILED, OPEN, Action, Server, State
 from fhirbridge.ledger.words import (
     Adopted,
     Claim,
@@ -27,6 +27,8 @@ from fhirbridge.ledger.words import (
 )
 
 __all__ = [
+    "FAILED",
+    "OPEN",
     "ZLIB",
     "Action",
     "Adopted",

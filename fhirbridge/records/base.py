@@ -61,14 +61,22 @@ _set_values, _set_given, _set_extra, _set_private = (
 )
 
 
-def unchecked(model: type[M], values: dict[str, Any]) -> M:
-    """A model of values for all fields, as they are."""
-    made = object.__new__(model)
-    _set_values(made, values)
-    _set_given(made, set(values))
-    _set_extra(made, None)
-    _set_private(made, None)
-    return made
+@functools.cache
+def filler(model: type[M]) -> Callable[[dict[str, Any]], M]:
+    """A function that makes a model of values for all fields, as they are: nothing is checked."""
+    # A frozen model never changes it.
+    given = set(model.model_fields)
+    new = object.__new__
+
+    def filled(values: dict[str, Any]) -> M:
+        made = new(model)
+        _set_values(made, values)
+        _set_given(made, given)
+        _set_extra(made, None)
+        _set_private(made, None)
+        return made
+
+    return filled
 
 
 Check = Callable[[Any], Any]
@@ -89,19 +97,15 @@ def assembler(model: type[M], after: tuple[Check, ...]) -> Callable[[dict[str, A
     It raises what a validator of the whole raises, and ``ValueError`` where one would change a value.
     """
     before = checks(model, "before")
-    # A frozen model never changes it.
-    given = set(model.model_fields)
-    new = object.__new__
+    fill: Callable[[dict[str, Any]], M] = filler(model)
+    if not before and not after:
+        return fill
 
     def assembled(values: dict[str, Any]) -> M:
         for adjust in before:
             if adjust(values) is not values:
                 raise ValueError("a value would be changed")
-        made = new(model)
-        _set_values(made, values)
-        _set_given(made, given)
-        _set_extra(made, None)
-        _set_private(made, None)
+        made = fill(values)
         for check in after:
             check(made)
         return made

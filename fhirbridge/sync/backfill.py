@@ -6,7 +6,7 @@ A record that was delivered once is corrected and retracted however old it is.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from fhirbridge.ledger import Ledger
@@ -38,15 +38,22 @@ class Backfill:
         """The lines without those of records that are not to be queued."""
         waiting = iter(lines)
         while window := list(islice(waiting, _WINDOW)):
-            early = self.early(line.record for line in window if line.record is not None)
-            for line in window:
-                if line.record is not None and (line.record.kind, line.record.id) in early:
-                    self.aside += 1
-                else:
-                    yield line
+            early, others = self.apart(window)
+            self.aside += len(early)
+            yield from others
 
-    def early(self, records: Iterable[Record]) -> frozenset[tuple[str, str]]:
-        """Which of these records, as (kind, id), are not to be queued. Raises :class:`LedgerError`."""
+    def apart(self, window: Sequence[Line]) -> tuple[list[Line], list[Line]]:
+        """The lines of records that are not to be queued, and the others. Raises :class:`LedgerError`."""
+        old = self._early(line.record for line in window if line.record is not None)
+        early: list[Line] = []
+        others: list[Line] = []
+        for line in window:
+            record = line.record
+            (early if record is not None and (record.kind, record.id) in old else others).append(line)
+        return early, others
+
+    def _early(self, records: Iterable[Record]) -> frozenset[tuple[str, str]]:
+        """Which of these records, as (kind, id), are not to be queued."""
         start = self._start
         if start is None:
             return frozenset()

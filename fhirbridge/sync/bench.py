@@ -66,7 +66,7 @@ class Bench:
         binding = site.mappings.binding
         self.key = binding.clinic.id_key
         self.bases = binding.bases
-        self.revision_systems = frozenset(f"{base}/CodeSystem/revision" for base in binding.bases)
+        self.revision_systems = binding.code_systems("revision")
         self.record_key = binding.code_system("record-key")
 
     @property

@@ -16,7 +16,7 @@ from fhirbridge.sync.draft import Settlement, acked, body_of, later, set_aside
 from fhirbridge.sync.enqueue import revision_of
 from fhirbridge.sync.held import read_copies, says_the_same, version_of
 from fhirbridge.sync.plan import newest_revision, revision_key
-from fhirbridge.sync.prepare import MISSING, search
+from fhirbridge.sync.prepare import GONE, MISSING, search
 from fhirbridge.sync.reason import Reason
 from fhirbridge.sync.references import with_literals, without_literals
 from fhirbridge.sync.resolve import patient_of, patient_pointer
@@ -115,7 +115,7 @@ def _conclude(
             return set_aside(one, State.PARKED, reason.why, (_GAVE_UP,), outcome=EntryOutcome("failed"))
         return later(one, State.QUEUED, replace(reason, looked=0, then="again"), None, (_NOT_DONE,))
     if copy.gone:
-        return set_aside(one, State.PARKED, "site.gone", (_GONE,), server=Server.GONE)
+        return set_aside(one, State.PARKED, GONE.code, (GONE,), server=Server.GONE)
     if asked is not None and asked.known and not found:
         return set_aside(one, State.PARKED, MISSING.code, (MISSING,))
     return set_aside(one, State.PARKED, "doubt.open", (_OPEN,), outcome=EntryOutcome("unknown"))
@@ -147,7 +147,6 @@ def _retracted(one: Delivery, reason: Reason, found: list[Tree] | None, copy: Co
 
 _NO_WAY = Fault("doubt.no_way", "", "nobody can find out whether it arrived", "ask the site, then replay or leave it")
 _OPEN = Fault("doubt.open", "", "the site does not say whether it arrived", "ask the site, then replay or leave it")
-_GONE = Fault("site.gone", "", "the resource was deleted at the site", "ask the site why; it is not brought back")
 _NOT_DONE = Fault(
     "site.not_done", "", "the site has not taken it yet", "it is sent again; push or sync goes on with it"
 )

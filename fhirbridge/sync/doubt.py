@@ -10,6 +10,7 @@ from fhirbridge.binding import Release
 from fhirbridge.config import WriteName
 from fhirbridge.fhir.bundle import Address
 from fhirbridge.fhir.json import Tree
+from fhirbridge.sync.plan import own_pointers
 from fhirbridge.sync.strategy import CONTENT_SEARCH, CONTENT_SEARCH_R5, Strategy
 from fhirbridge.sync.writing import Target, token
 
@@ -95,12 +96,7 @@ def carries(target: Target, resource: Tree) -> bool:
     search that they do not understand with everything."""
     if resource.get("resourceType") != target.type or target.identifier is None:
         return False
-    listed = resource.get("identifier")
-    system, value = target.identifier
-    return any(
-        isinstance(one, dict) and one.get("system", "") == system and one.get("value") == value
-        for one in (listed if isinstance(listed, list) else [listed])
-    )
+    return (target.type, *target.identifier) in own_pointers(resource)
 
 
 def _parameters(strategy: Strategy, target: Target, resource: Tree) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from fhirbridge.binding import MAPPING_VERSION, Binding
 from fhirbridge.fhir.json import Tree, canonical, dump
-from fhirbridge.ledger import Action, Decision, Enqueued, Item, Known, Ledger, Server, State
+from fhirbridge.ledger import FAILED, OPEN, Action, Decision, Enqueued, Item, Known, Ledger, Server
 from fhirbridge.mapping import PRIMARY, Part
 from fhirbridge.records import DateTime, Instant, Record, Ref, to_json
 from fhirbridge.sync.plan import Planned, RevisionKey, revision_key
@@ -21,8 +21,6 @@ from fhirbridge.sync.points import At, nowhere
 
 # When a record's matter took place, by the field that says so; the first that is there counts.
 _WHEN = ("started_at", "measured_at", "performed_at", "signed_at", "onset", "detected_at", "recorded_at")
-_OPEN = frozenset({State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.UNKNOWN})
-_FAILED = frozenset({State.PARKED, State.REJECTED})
 URGENT = frozenset({"AdverseEvent"})
 
 Identity: TypeAlias = tuple[str, str, str, int]  # kind, record, role, generation
@@ -63,7 +61,7 @@ class Offered:
     @property
     def failed(self) -> list[Identity]:
         """Resources of this very content that were set aside before."""
-        return [offer.identity for offer, answer in self.answers if _stands(answer) and answer.state in _FAILED]
+        return [offer.identity for offer, answer in self.answers if _stands(answer) and answer.state in FAILED]
 
     @property
     def queued(self) -> list[Identity]:
@@ -73,7 +71,7 @@ class Offered:
     @property
     def underway(self) -> list[Identity]:
         """Resources of this very content that were on their way already."""
-        return [offer.identity for offer, answer in self.answers if _stands(answer) and answer.state in _OPEN]
+        return [offer.identity for offer, answer in self.answers if _stands(answer) and answer.state in OPEN]
 
     @property
     def superseded(self) -> list[Identity]:
@@ -282,4 +280,4 @@ def _is_there(row: Known) -> bool:
     """Whether the site may hold a resource, or something is on its way to it."""
     if row.withdrawn or row.server in (Server.GONE, Server.RETRACTED):
         return False
-    return row.server is not Server.ABSENT or row.state in _OPEN | _FAILED
+    return row.server is not Server.ABSENT or row.state in OPEN | FAILED

@@ -68,21 +68,18 @@ class Taking:
 
     def take(self, window: Sequence[Line], marks: Mapping[str, str]) -> Taken:
         """Queue what is new of a window. Raises :class:`LedgerError`; then the mark has not moved."""
-        early = self._backfill.early(line.record for line in window if line.record is not None)
+        early, others = self._backfill.apart(window)
         ready: list[Planned] = []
         refused: list[Line] = []
-        before_start = 0
-        for line in window:
+        for line in others:
             if line.record is None:
                 refused.append(line)
-            elif (line.record.kind, line.record.id) in early:
-                before_start += 1
             else:
                 try:
                     ready.append(planned(line, line.record, self.site.mappings))
                 except Refused as error:
                     refused.append(Line(line.file, line.line, faults=error.faults, raw=line.raw))
-        return Taken(self._intake.take(ready, marks=marks), refused, before_start)
+        return Taken(self._intake.take(ready, marks=marks), refused, len(early))
 
 
 class Reading(Protocol):

@@ -41,13 +41,13 @@ def revision_key(revision: int | str) -> RevisionKey:
     return (0, revision) if isinstance(revision, int) else (1, Instant(revision).as_datetime())
 
 
-def own_pointers(part: Part) -> Iterator[Pointer]:
+def own_pointers(resource: Tree) -> Iterator[Pointer]:
     """The logical references that mean this resource: its type with each of its identifiers."""
-    listed = part.resource.get("identifier")
+    listed = resource.get("identifier")
     # R4 AdverseEvent has a single identifier.
     for one in listed if isinstance(listed, list) else [listed]:
         if isinstance(one, dict) and isinstance(one.get("value"), str):
-            yield part.resource_type, one.get("system", ""), one["value"]
+            yield resource.get("resourceType", ""), one.get("system", ""), one["value"]
 
 
 def newest_revision(resource: Tree, systems: frozenset[str]) -> RevisionKey | None:

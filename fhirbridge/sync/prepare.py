@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from fhirbridge.client.rest import Client
+from fhirbridge.client.rest import NO_POST_SEARCH, Client
 from fhirbridge.errors import Fault, SiteRefused
 from fhirbridge.fhir.bundle import ABSENT, Address, Copy, next_link, resources
 from fhirbridge.fhir.json import Tree, parse_object
@@ -28,8 +28,6 @@ from fhirbridge.sync.resolve import patient_of
 from fhirbridge.sync.retraction import is_retracted, retraction
 from fhirbridge.sync.strategy import Refusal, Strategy
 from fhirbridge.sync.writing import target_of
-
-_NO_SEARCH = frozenset({400, 404, 405, 415, 501})
 
 
 @dataclass(slots=True)
@@ -140,7 +138,7 @@ def search(client: Client, resource_type: str, asked: Look, ours: Tree | None, r
     try:
         page = client.search_by_post(resource_type, parameters)
     except SiteRefused as refused:
-        if refused.status not in _NO_SEARCH:
+        if refused.status not in NO_POST_SEARCH:
             raise
         return None
     if next_link(page) is not None:
@@ -231,6 +229,7 @@ def base_of(bench: Bench, one: Delivery) -> Tree | None:
     return parse_object(kept[one.acked]) if one.acked in kept else None
 
 
+GONE = Fault("site.gone", "", "the resource was deleted at the site", "ask the site why; it is not brought back")
 MISSING = Fault(
     "site.missing", "", "the site no longer holds what it had acknowledged",
     "ask the site; fhirbridge verify --repair sends it again",
@@ -247,7 +246,7 @@ _NO_UPDATES = Fault("write.no_update", "", "the site lets nobody change this typ
 _FAULTS = {
     fault.code: fault
     for fault in (
-        Fault("site.gone", "", "the resource was deleted at the site", "ask the site why; it is not brought back"),
+        GONE,
         MISSING,
         Fault(
             "conflict.patient", "subject", "the site's copy belongs to another patient", "ask the site who moved it"

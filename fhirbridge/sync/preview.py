@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from fhirbridge.errors import Fault, Refused
 from fhirbridge.fhir.json import Tree, parse_object
-from fhirbridge.ledger import Action, Decision, Enqueued, Ledger, Server, State
+from fhirbridge.ledger import FAILED, Action, Decision, Enqueued, Ledger, Server, State
 from fhirbridge.records import Ref
 from fhirbridge.site import Site
 from fhirbridge.sources.lines import Line
@@ -23,7 +23,6 @@ from fhirbridge.sync.ways import Ways
 
 Would: TypeAlias = Literal["create", "update", "retract", "resend", "unchanged", "waiting", "conflict", "blocked"]
 WOULD: tuple[Would, ...] = ("create", "update", "retract", "resend", "unchanged", "waiting", "conflict", "blocked")
-_SET_ASIDE = frozenset({State.PARKED, State.REJECTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ def _would(offer: Offer, answer: Enqueued) -> Would:
             return "resend"
         case Decision.MOVED:
             return "blocked"
-        case Decision.UNCHANGED if answer.state in _SET_ASIDE:
+        case Decision.UNCHANGED if answer.state in FAILED:
             return "blocked"
         case Decision.UNCHANGED if answer.state not in (None, State.ACKED):
             return "waiting"

@@ -16,7 +16,7 @@ from random import Random
 
 from fhirbridge.errors import Fault, LedgerError, Refused, SiteUnreachable
 from fhirbridge.fhir.bundle import EntryOutcome
-from fhirbridge.ledger import Decision, Known, Ledger, State, Where
+from fhirbridge.ledger import FAILED, OPEN, Decision, Known, Ledger, State, Where
 from fhirbridge.mapping import Part
 from fhirbridge.site import Site
 from fhirbridge.sources.lines import Line
@@ -35,8 +35,7 @@ from fhirbridge.sync.worker import DEFAULT, Settings, Sleep, Worker
 WINDOW = 1_000
 # How long a push waits, in all, for a site that asks for patience.
 PATIENCE = 30.0
-_OVER = frozenset({State.ACKED, State.PARKED, State.REJECTED, State.SUPERSEDED, State.RETRACTED})
-_FAILED = frozenset({State.PARKED, State.REJECTED})
+_OVER = frozenset(State) - OPEN
 # Between looks at what other workers have done, in seconds.
 _BETWEEN_LOOKS = 1.0
 
@@ -96,11 +95,9 @@ class _Run:
     def window(self, window: Sequence[Line]) -> Iterator[RecordOutcome]:
         """Queue these lines, deliver, and tell of each."""
         ready: list[Planned] = []
-        early = self._backfill.early(line.record for line in window if line.record is not None)
-        for line in window:
-            if line.record is not None and (line.record.kind, line.record.id) in early:
-                yield RecordOutcome(line, "before_start")
-                continue
+        early, others = self._backfill.apart(window)
+        yield from (RecordOutcome(line, "before_start") for line in early)
+        for line in others:
             found = _plan(line, self._site)
             if isinstance(found, Planned):
                 ready.append(found)
@@ -159,7 +156,7 @@ class _Run:
         """Push again what was set aside: that somebody pushes it once more is the decision of a person."""
         rows = self._rows(identities)
         ids = tuple(
-            row.newest for identity in identities if (row := rows[identity]).newest is not None and row.state in _FAILED
+            row.newest for identity in identities if (row := rows[identity]).newest is not None and row.state in FAILED
         )
         if ids:
             self._ledger.replay(Where(site=self._site.name, ids=ids))

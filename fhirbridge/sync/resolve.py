@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from fhirbridge.fhir.bundle import Address, Copy
-from fhirbridge.fhir.json import Json, Tree
+from fhirbridge.fhir.json import Tree
 from fhirbridge.ledger import Known, Ledger, Server
-from fhirbridge.mapping import PRIMARY, Part
+from fhirbridge.mapping import PRIMARY
 from fhirbridge.records import Identifier, Ref
 from fhirbridge.site import Site
 from fhirbridge.sync.held import read_copies
@@ -53,11 +53,7 @@ def named_by(resource: Tree, own: Mapping[Pointer, Address]) -> frozenset[Addres
 
 def own_addresses(resources: Iterable[tuple[Tree, Address]]) -> dict[Pointer, Address]:
     """The logical references that mean these resources, with their addresses."""
-    return {
-        pointer: address
-        for resource, address in resources
-        for pointer in own_pointers(Part("", address.type, address.id, resource))
-    }
+    return {pointer: address for resource, address in resources for pointer in own_pointers(resource)}
 
 
 class Elsewhere:
@@ -125,7 +121,7 @@ class Elsewhere:
         }
         copies = read_copies(self._site.client, unseen.values(), self._most) if unseen else {}
         for (pointer, _), address in unseen.items():
-            if _means(copies[address], address, pointer) and _is_of(copies[address], whose):
+            if _means(copies[address], pointer) and _is_of(copies[address], whose):
                 found[pointer] = address
         return {pointer: address for pointer, address in found.items() if address is not None}
 
@@ -144,9 +140,8 @@ def _place(row: Known) -> Address | None:
     return Address(row.resource_type, row.server_id or row.resource_id)
 
 
-def _means(copy: Copy, address: Address, pointer: Pointer) -> bool:
-    resource: Json = copy.resource
-    return resource is not None and pointer in own_pointers(Part("", address.type, address.id, resource))
+def _means(copy: Copy, pointer: Pointer) -> bool:
+    return copy.resource is not None and pointer in own_pointers(copy.resource)
 
 
 def _is_of(copy: Copy, whose: frozenset[Pointer]) -> bool:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from fhirbridge.client.rest import path_of
 from fhirbridge.client.transport import Answer
 from fhirbridge.errors import Fault, FhirbridgeError, SiteError, SiteRefused
-from fhirbridge.fhir.bundle import Address, EntryOutcome
+from fhirbridge.fhir.bundle import PASSING, Address, EntryOutcome
 from fhirbridge.fhir.bundle import State as EntryState
 from fhirbridge.fhir.json import Tree, dump
 from fhirbridge.fhir.outcome import issues, signals
@@ -29,8 +29,6 @@ from fhirbridge.sync.retry import Decision, Do, Happened, Sent
 from fhirbridge.sync.writing import Proven, Target, Write, proved, proved_alone, write
 
 ResolveFor: TypeAlias = Callable[[Draft], Resolve]
-# An entry that says so speaks of the moment or of who is asking: it was not wrong.
-_PASSING = frozenset({401, 403, 408, 423, 425, 429})
 _NO_CHANGE = "SUCCESSFUL_UPDATE_NO_CHANGE"
 
 
@@ -96,10 +94,11 @@ class Sending:
             "type": self._bench.ways.form,
             "entry": [one.entry() for one in writes],
         }
-        self._begin(dump(bundle))
+        body = dump(bundle)
+        self._begin(body)
         sent = self._sent(writes, bundle=True)
         try:
-            answer = client.ask("POST", client.base, bundle)
+            answer = client.send("POST", client.base, body)
         except SiteError as error:
             return self._broken(error, sent)
         if not 200 <= answer.status < 300:
@@ -114,10 +113,11 @@ class Sending:
 
     def _alone(self, one: Write) -> tuple[list[Settlement], str]:
         client = self._bench.site.client
-        self._begin(dump(one.resource))
+        body = dump(one.resource)
+        self._begin(body)
         sent = self._sent([one], bundle=False)
         try:
-            answer = client.ask(one.method, one.url, one.resource, one.headers())
+            answer = client.send(one.method, one.url, body, one.headers())
         except SiteError as error:
             return self._broken(error, sent)
         found = proved_alone(one, answer)
@@ -256,7 +256,7 @@ def _other(draft: Draft, address: Address) -> str | None:
 
 
 def _is_verdict(status: int | None) -> bool:
-    return status is not None and 400 <= status < 500 and status not in _PASSING
+    return status is not None and 400 <= status < 500 and status not in PASSING
 
 
 def as_fault(error: FhirbridgeError) -> Fault:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fhirbridge.errors import Fault
-from fhirbridge.ledger import Ledger, State
+from fhirbridge.ledger import FAILED, OPEN, Ledger, State
 from fhirbridge.site import Site
 from fhirbridge.sources import Line
 from fhirbridge.sync.enqueue import Intake
@@ -16,9 +16,6 @@ from fhirbridge.sync.push import new_run
 from fhirbridge.sync.rate import keep_rate
 from fhirbridge.sync.ways import check_writable
 from fhirbridge.sync.worker import Sleep, Worker
-
-OPEN = frozenset({State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.UNKNOWN})
-SET_ASIDE = frozenset({State.PARKED, State.REJECTED})
 
 
 @dataclass(slots=True)
@@ -36,7 +33,7 @@ class Round:
     @property
     def well(self) -> bool:
         """Whether nothing was refused, set aside, or left."""
-        return not self.refused and not any(self.states.get(one) for one in (*OPEN, *SET_ASIDE))
+        return not self.refused and not any(self.states.get(one) for one in OPEN | FAILED)
 
 
 class Service:

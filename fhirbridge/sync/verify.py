@@ -48,7 +48,7 @@ def verify(site: Site, ledger: Ledger, *, duplicates: bool = False) -> Iterator[
     """
     ways = Ways(site, ledger)
     binding = site.mappings.binding
-    systems = frozenset(f"{base}/CodeSystem/revision" for base in binding.bases)
+    systems = binding.code_systems("revision")
     waiting = (row for row in ledger.each_known(site.name) if _is_acknowledged(row))
     types: Counter[str] = Counter()
     while some := list(islice(waiting, ways.limit.entries)):

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
-from fhirbridge.client.rest import if_match_header, path_of
+from fhirbridge.client.rest import if_match_header, path_of, place_in
 from fhirbridge.client.transport import Answer
-from fhirbridge.fhir.bundle import Address, Answered, answered, etag_version, location_address
+from fhirbridge.fhir.bundle import Address, Answered, answered, search_token
 from fhirbridge.fhir.json import Json, Tree
 from fhirbridge.fhir.outcome import ERRORS, Issue, issues
 from fhirbridge.sync.strategy import Strategy
 
 ProvenState: TypeAlias = Literal["created", "updated", "existed", "refused", "look"]
-_SPECIAL = str.maketrans({one: f"\\{one}" for one in "\\,$|"})
 _NAMESPACE = uuid.UUID("5f3c7f0a-8d0e-5f0e-9f1b-6d1c0c7d9a11")
 
 
@@ -169,7 +168,7 @@ def token(target: Target, parameter: Literal["identifier", "_tag"]) -> str:
     pair = target.tag if parameter == "_tag" else target.identifier
     if pair is None:
         raise ValueError(f"the resource has no {parameter} of ours")
-    return "|".join(part.translate(_SPECIAL) for part in pair)
+    return search_token(*pair)
 
 
 def proved(writes: Sequence[Write], response: Json) -> tuple[Proven, ...]:
@@ -190,16 +189,7 @@ def proved(writes: Sequence[Write], response: Json) -> tuple[Proven, ...]:
 
 def proved_alone(one: Write, answer: Answer) -> Proven:
     """What the answer to a request of its own proves."""
-    location = answer.headers.get("location") or answer.headers.get("content-location") or ""
-    address, version = location_address(location)
-    version = etag_version(answer.headers.get("etag", "")) or version
-    tree = answer.tree if isinstance(answer.tree, dict) else {}
-    if tree.get("resourceType") == one.strategy.resource_type:
-        own, meta = tree.get("id"), tree.get("meta")
-        if address is None and isinstance(own, str):
-            address = Address(one.strategy.resource_type, own)
-        if version is None and isinstance(meta, dict) and isinstance(meta.get("versionId"), str):
-            version = meta["versionId"]
+    address, version, _ = place_in(answer, one.strategy.resource_type)
     # The answer to a PUT need not repeat where it was put.
     place = address or (one.expected if 200 <= answer.status < 300 else None)
     return _proven(one, Answered(answer.status, place, version, issues(answer.tree)))

@@ -270,7 +270,7 @@ def test_ctrl_c_during_a_write_reports_it_as_unknown_and_the_next_push_finishes_
     kept: list[RecordOutcome] = []
     records = lines(rate("v1"), rate("v2"), rate("v3"))
     with site_of(server, bundle_entries=1) as site, ledger_of(server, CLOCK) as ledger:
-        send = site.client.ask
+        send = site.client.send
 
         def interrupted(*arguments: Any, **more: Any) -> Any:
             answer = send(*arguments, **more)
@@ -278,7 +278,7 @@ def test_ctrl_c_during_a_write_reports_it_as_unknown_and_the_next_push_finishes_
                 raise KeyboardInterrupt
             return answer
 
-        monkeypatch.setattr(site.client, "ask", interrupted)
+        monkeypatch.setattr(site.client, "send", interrupted)
         with pytest.raises(KeyboardInterrupt):
             kept.extend(push(records, site, ledger, how()))
     assert states(kept) == [(1, "created"), (2, "unknown"), (3, "failed")]
