@@ -2,7 +2,9 @@
 
 What is known comes in this order: a setting, the type's own declaration where it denies something, a proof by trial, a
 declaration, what is presumed. Only one thing is presumed to work unasked: ``PUT Type/id``, because a server that cannot
-do it says so aloud. A condition that a server ignores makes duplicates in silence.
+do it says so aloud. A condition that a server ignores makes duplicates in silence. That a server searches by ``_tag``
+is believed on proof or a setting alone: one that declares it and drops the tags finds nothing, ever, and what arrived
+would be sent again.
 """
 
 from __future__ import annotations
@@ -47,7 +49,14 @@ LADDER: tuple[Rung, ...] = (
     Rung("idempotency-key", "identifier", ("idempotency_key",), "create", guarded=True, alone=True),
     Rung("conditional-update", "identifier", ("conditional_update",), "update", conditional=True, one_writer=True),
     Rung("conditional-create", "identifier", ("conditional_create",), "create", conditional=True, one_writer=True),
-    Rung("conditional-create-tag", "_tag", ("conditional_create_tag",), "create", conditional=True, one_writer=True),
+    Rung(
+        "conditional-create-tag",
+        "_tag",
+        ("conditional_create_tag", "tag_search"),
+        "create",
+        conditional=True,
+        one_writer=True,
+    ),
     Rung("search-then-create", "identifier", ("create", "identifier_search"), "create", one_writer=True),
     Rung("search-then-create", "_tag", ("create", "tag_search"), "create", one_writer=True),
     Rung("search-then-create", "content", ("create",), "create", one_writer=True),
@@ -167,10 +176,11 @@ class _Known:
     declared: Capabilities
 
     def forced(self) -> Rung | None:
-        """The rung that a setting names; of those with that name the first whose key this type has."""
+        """The rung that a setting names; of those with that name the first that holds, or whose key this type has."""
         wanted = self.settings.write.get(self.type) or self.settings.write.get(EVERY_TYPE)
         named = [rung for rung in LADDER if rung.name == wanted]
-        return next((rung for rung in named if self._has_key(rung)), next(iter(named), None))
+        fitting = [*filter(self.holds, named), *filter(self._has_key, named), *named]
+        return next(iter(fitting), None)
 
     def holds(self, rung: Rung) -> bool:
         """Whether a rung holds: the type allows it, can be found again, and the server is able to."""
@@ -205,7 +215,7 @@ class _Known:
         return stated if stated is not None else name in _PRESUMED
 
     def stated(self, name: AbilityName) -> bool | None:
-        """What a setting, a proof or the declaration says of an ability."""
+        """What a setting, a proof or, where it is believed, the declaration says of an ability."""
         return _settled(_setting(self.settings, name), self.proof, name, self._claimed(name))
 
     def _claimed(self, name: AbilityName) -> bool | None:
@@ -221,8 +231,6 @@ class _Known:
                 return said.conditional_update
             case "identifier_search":
                 return "identifier" in said.search if said.search else None
-            case "tag_search":
-                return "_tag" in said.search or None
             case _:
                 return None
 
@@ -235,7 +243,11 @@ class _Known:
             f"the server has no safe way to write {self.type}: it takes no ids of ours, heeds no condition, and cannot "
             "be searched for what a lost answer left open"
         )
-        return Refusal("no-safe-write", message, "run: fhirbridge probe SITE --write; or set write, if you know a way")
+        tags = (self.type, self.release) in _NO_IDENTIFIER and self.stated("tag_search") is None
+        known = (
+            "can.tag_search = true, if the site keeps tags and finds by them" if tags else "write, if you know a way"
+        )
+        return Refusal("no-safe-write", message, f"run: fhirbridge probe SITE --write; or set {known}")
 
 
 def _settled(setting: bool | None, proof: Proof | None, name: AbilityName, claimed: bool | None) -> bool | None:

@@ -14,6 +14,7 @@ from fhirbridge.fhir.bundle import Address, Copy, resources
 from fhirbridge.fhir.json import Tree, parse_object
 from fhirbridge.ledger import Action, Known, Ledger, Server
 from fhirbridge.site import Site
+from fhirbridge.sync.before import is_before, is_ours_of_before
 from fhirbridge.sync.held import read_copies, says_the_same, version_of
 from fhirbridge.sync.plan import newest_revision
 from fhirbridge.sync.references import without_literals
@@ -24,15 +25,16 @@ Finding: TypeAlias = Literal["intact", "missing", "older", "changed", "deleted",
 FINDINGS: tuple[Finding, ...] = ("intact", "missing", "older", "changed", "deleted", "duplicated", "resurrected")
 # What the site lost can be given to it once more; what somebody changed or deleted there is theirs to explain.
 MENDABLE = frozenset({"missing", "older"})
-_LEARNT: dict[Finding, Server] = {"missing": Server.ABSENT, "deleted": Server.GONE}
+_LEARNT: dict[Finding, Server] = {"missing": Server.ABSENT, "deleted": Server.GONE, "older": Server.PRESENT}
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found of one resource that the site had acknowledged."""
+    """What was found of one resource that the site had acknowledged, and the version that the site gives it now."""
 
     known: Known
     finding: Finding
+    version: str | None = None
 
     def as_json(self) -> Tree:
         """The finding as one line."""
@@ -55,11 +57,16 @@ def verify(site: Site, ledger: Ledger, *, duplicates: bool = False) -> Iterator[
         types.update(row.resource_type for row in some)
         places = {row.resource: Address(row.resource_type, row.server_id or row.resource_id) for row in some}
         copies = read_copies(site.client, places.values(), ways.limit.entries)
-        doubtful = [row for row in some if _needs_body(row, copies[places[row.resource]])]
+        doubtful = [row for row in some if _needs_body(row, copies[places[row.resource]], systems)]
         bodies = ledger.bodies([row.acked for row in doubtful if row.acked is not None])
         for row in some:
-            body = bodies.get(row.acked or 0)
-            yield Verified(row, _found(row, copies[places[row.resource]], body, systems))
+            copy, body = copies[places[row.resource]], bodies.get(row.acked or 0)
+            finding = _found(row, copy, body, systems)
+            theirs = copy.resource
+            if finding == "older" and theirs is not None:
+                ours = is_ours_of_before(site.name, ledger, row, theirs, systems)
+                finding = "older" if ours else "changed"
+            yield Verified(row, finding, None if theirs is None else version_of(theirs))
     if duplicates:
         yield from _duplicates(site, ledger, types)
 
@@ -69,7 +76,10 @@ def mend(ledger: Ledger, found: Sequence[Verified], run: str) -> int:
     for one in found:
         server = _LEARNT.get(one.finding)
         if server is not None:
-            ledger.learn(one.known.resource, server=server, reason=f"verify.{one.finding}")
+            # Over an earlier version of ours that came back, it is an update of that one; what was acknowledged since
+            # is no version of this server any more, and a merge with it would take our own past for a change of theirs.
+            version = one.version if one.finding == "older" else None
+            ledger.learn(one.known.resource, server=server, version=version, reason=f"verify.{one.finding}")
     return ledger.resend([one.known.resource for one in found if one.finding in MENDABLE], run=run)
 
 
@@ -77,8 +87,18 @@ def _is_acknowledged(row: Known) -> bool:
     return row.acked is not None and row.server in (Server.PRESENT, Server.RETRACTED)
 
 
-def _needs_body(row: Known, copy: Copy) -> bool:
-    return copy.resource is not None and version_of(copy.resource) != row.version
+def _needs_body(row: Known, copy: Copy, systems: frozenset[str]) -> bool:
+    return copy.resource is not None and not _is_untouched(row, copy.resource, systems)
+
+
+def _is_untouched(row: Known, theirs: Tree, systems: frozenset[str]) -> bool:
+    """Whether the copy has the version that was acknowledged; one of an earlier revision has it by chance.
+
+    A site that went back to older data gives the same versions once more.
+    """
+    if row.version is None or version_of(theirs) != row.version:
+        return False
+    return not is_before(row, theirs, systems)
 
 
 def _found(row: Known, copy: Copy, body: bytes | None, systems: frozenset[str]) -> Finding:
@@ -89,7 +109,7 @@ def _found(row: Known, copy: Copy, body: bytes | None, systems: frozenset[str]) 
         return "intact" if is_retracted(theirs) else "resurrected"
     if theirs is None:
         return "deleted" if copy.gone else "missing"
-    if row.version is not None and version_of(theirs) == row.version:
+    if _is_untouched(row, theirs, systems):
         return "intact"
     if body is None:
         return "changed"

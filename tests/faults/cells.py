@@ -32,7 +32,7 @@ FAULTS = (
 )
 Tree: TypeAlias = dict[str, Any]
 _MATRIX = Path(__file__).with_name("cells.toml")
-MEANS = frozenset({"signal", "store", "clock", "proxy", "server", "hospital", "worker"})
+MEANS = frozenset({"signal", "store", "clock", "proxy", "server", "hospital", "clinic", "worker"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,13 +18,16 @@ from tests.faults.stores import LedgerStore
 
 Undo: TypeAlias = Callable[[], None]
 OLD_TOKEN, NEW_TOKEN = "the-first-token", "the-second-token"
+# Seconds to wait for what may be blocked by the worker that stands still.
+_MOMENT = 2.0
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
 
 
 @dataclass
 class Scene:
-    """One run of a cell at its moment. ``start`` starts another worker; ``direction`` is that of a clock's jump;
-    ``gate`` the rule that holds the exchange, where there is one.
+    """One run of a cell at its moment. ``start`` starts another worker, ``withdraw`` the clinic's process in which the
+    patient's consent is withdrawn; ``direction`` is that of a clock's jump; ``gate`` the rule that holds the exchange,
+    where there is one.
 
     ``others`` are workers to wait for, ``undo`` what ends the fault.
     """
@@ -33,6 +37,7 @@ class Scene:
     store: LedgerStore
     worker: Process
     start: Callable[..., Process]
+    withdraw: Callable[[], Process]
     patient: Mapping[str, Any]
     gate: Rule | None = None
     direction: int = 1
@@ -106,8 +111,9 @@ def reset(scene: Scene) -> None:
     scene.spoil(Rule(scene.stage, "reset"))
 
 
-def hold(scene: Scene) -> None:
-    scene.spoil(Rule(scene.stage, "hold"))
+def stall(scene: Scene) -> None:
+    """What had left the worker arrives all the same, after its timeout and before it looks."""
+    scene.spoil(Rule(scene.stage, "stall"))
 
 
 def truncate(scene: Scene) -> None:
@@ -163,6 +169,15 @@ def merge(scene: Scene) -> None:
     scene.bench.lab.commit("PUT", {**scene.patient, "active": False, "link": link})
 
 
+def withdraw(scene: Scene) -> None:
+    """It is committed before the worker goes on, unless the worker stands in a transaction that it has to wait for."""
+    clinic = scene.withdraw()
+    scene.others.append(clinic)
+    waiting = threading.Thread(target=clinic.wait, daemon=True)
+    waiting.start()
+    waiting.join(_MOMENT)
+
+
 def second(scene: Scene) -> None:
     scene.others.append(scene.start())
 
@@ -177,7 +192,7 @@ INJECTIONS: Mapping[str, Callable[[Scene], None]] = MappingProxyType(
         "clock": clock,
         "refuse": refuse,
         "reset": reset,
-        "hold": hold,
+        "stall": stall,
         "truncate": truncate,
         "repeat": repeat,
         "statuses": statuses,
@@ -186,6 +201,7 @@ INJECTIONS: Mapping[str, Callable[[Scene], None]] = MappingProxyType(
         "lag": lag,
         "revoke-token": revoke_token,
         "merge": merge,
+        "withdraw": withdraw,
         "second": second,
     }
 )

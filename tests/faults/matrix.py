@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import shutil
 import sys
 import tempfile
 import threading
@@ -50,10 +51,16 @@ def stores(names: Sequence[str], folder: Path) -> Iterator[Stores]:
         yield new
 
 
-def subject(personality: str, patients: int = 2) -> Clinic:
-    """The clinic that is delivered to a personality, set up as its operator would."""
+def subject(personality: str, patients: int = 2, release: str = "r4", known: str = "") -> Clinic:
+    """The clinic that is delivered to a personality, set up as its operator would; ``known`` are settings besides."""
     options = Options(patients=patients, sessions=1, vitals="rems", consent="all-permit", corrections=0.2)
-    return Clinic(options, known=KNOWN.get(personality, ""))
+    return Clinic(options, release=release, known=f"{KNOWN.get(personality, '')}\n{known}")
+
+
+def release_of(cell: Cell, personality: str) -> str:
+    """What a cell is run in: R4, and on the strict server every other cell, as on a chessboard, in R5."""
+    is_dark = (POINTS.index(cell.point) + FAULTS.index(cell.fault)) % 2 == 1
+    return "r5" if personality == "strict" and is_dark else "r4"
 
 
 def run(
@@ -75,8 +82,11 @@ def run(
         def one(number: int, cell: Cell, name: str, personality: str, direction: int) -> Outcome:
             place = Path(folder) / str(number)
             place.mkdir()
-            outcome = run_cell(cell, subject(personality), place, new(name, place), personality, direction=direction)
+            store, clinic = new(name, place), subject(personality, release=release_of(cell, personality))
+            outcome = run_cell(cell, clinic, place, store, personality, direction=direction)
             tell(outcome)
+            store.remove()
+            shutil.rmtree(place)
             return outcome
 
         with ThreadPoolExecutor(jobs) as pool:
@@ -113,7 +123,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 def described(one: Outcome) -> str:
     """One run in a line."""
-    words = ["good" if one.is_good else "BAD", one.cell.point, one.cell.fault, one.store, one.personality]
+    words = ["good" if one.is_good else "BAD", one.cell.point, one.cell.fault, one.store, one.personality, one.release]
     flags = {"not reached": not one.reached, "not ended": not one.ended, "hung": one.hung}
     words += [word for word, is_so in flags.items() if is_so]
     line = " · ".join([*words, *([] if one.report.clean else [str(one.report)])])
@@ -130,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         one.add_argument("--personality", action="append", choices=sorted(PERSONALITIES), default=None)
     matrix.add_argument("--point", action="append", choices=POINTS, default=None)
     matrix.add_argument("--fault", action="append", choices=FAULTS, default=None)
-    matrix.add_argument("--jobs", type=int, default=2, help="cells at a time")
+    matrix.add_argument("--jobs", type=int, default=4, help="cells at a time; they wait more than they work")
     matrix.add_argument("--keep", type=Path, help="add a line for each run, as soon as it is over")
     kept.add_argument("runs", type=Path, nargs="+", help="what cells --keep has written; of a run made twice the last")
     kept.add_argument("--write", type=Path, help="write the table there as well")
@@ -238,7 +248,8 @@ def _say(text: str) -> None:
 _HEADING = """# The fault matrix
 
 Written by `python -m tests.faults.matrix table`. Good runs of all runs of a cell, over stores and personalities;
-a clock jumps both ways, in a run each.
+a clock jumps both ways, in a run each. R4 is spoken; on the strict server every other cell, as on a chessboard, is run
+in R5.
 Good: the point was reached, the work came to its end, nothing extra, nothing inverted, nothing after a retraction, no
 wrong chart, and nothing lost that the ledger does not show. `lost` counts what is not at the server, `dropped` those of
 them that the ledger does not show as parked, rejected or in doubt: a merged patient's records are parked, a resource

@@ -68,6 +68,7 @@ class Called(Transport):
         body: bytes | None = None,
         content_type: str = FHIR_JSON,
         headers: Mapping[str, str] | None = None,
+        not_after: float | None = None,
     ) -> Answer:
         """Ask the server and hand over what it says, as bytes that are read again."""
         told = {name.lower(): value for name, value in (headers or {}).items()}
@@ -145,7 +146,7 @@ def item(happened: int, resource: Tree) -> Item:
 
 def site(server: FaultServer, **settings: Tree) -> Site:
     """The site, as a worker of its own would open it; ``settings`` beside its address."""
-    own = {"base_url": _BASE, "release": "r4", "bundle_entries": _ENTRIES, **settings}
+    own = {"base_url": _BASE, "release": "r4", "bundle_entries": _ENTRIES, "consent": {"act": "store"}, **settings}
     tree = {"clinic": {"demo": True}, "site": {SITE: own}}
     held = config.Config(config.parse(tree), Path(), {})
     return Site(SITE, held.site(SITE), Mappings(Binding(clinic(held), Release("r4"))), Client(Called(server)))

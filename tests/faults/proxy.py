@@ -11,8 +11,9 @@ exchange passes five stages; a rule says at which of them what happens to which 
 ``done``         the client has it all; the connection is still open
 =============== =====================================================
 
-At each of them: ``hold`` until released (a stall, or at ``done`` a slow close; whoever waits for it can kill the client
-meanwhile), ``reset`` (RST to both), ``close`` (FIN to both: a truncated reply), and at ``connected`` ``repeat``: the
+At each of them: ``hold`` until released (at ``done`` a slow close; whoever waits for it can kill the client meanwhile),
+``stall`` until the client has given up, after which it goes on, and is over before anything that is asked next gets
+through, ``reset`` (RST to both), ``close`` (FIN to both: a truncated reply), and at ``connected`` ``repeat``: the
 server gets the request once more on a connection of its own.
 """
 
@@ -30,7 +31,7 @@ from typing import Literal, TypeAlias, get_args
 from tests.faults.scripted import kind_of
 
 Stage: TypeAlias = Literal["connected", "mid-request", "committed", "mid-reply", "done"]
-Deed: TypeAlias = Literal["hold", "reset", "close", "repeat"]
+Deed: TypeAlias = Literal["hold", "stall", "reset", "close", "repeat"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 DEEDS: tuple[Deed, ...] = get_args(Deed)
 WRITES = frozenset({"bundle", "create", "update", "delete"})
@@ -71,6 +72,25 @@ class Rule:
         return hit
 
 
+@dataclass(eq=False)
+class _Stalled:
+    """An exchange that stands still as long as its client waits for it."""
+
+    client: socket.socket
+    rule: Rule
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the client has hung up."""
+        try:
+            return not self.client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+
 class _Spoilt(Exception):
     """The exchange ends here; ``reset`` tells how."""
 
@@ -87,6 +107,7 @@ class Proxy:
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self._stalled: list[_Stalled] = []
         self._listener = _listening(0)
         self.port: int = self._listener.getsockname()[1]
         self._accept(self._listener)
@@ -166,6 +187,10 @@ class Proxy:
         finally:
             with self._lock:
                 self._open -= {client} | ({server} if server else set())
+                over = [one for one in self._stalled if one.client is client]
+                self._stalled = [one for one in self._stalled if one.client is not client]
+            for stalled in over:
+                stalled.over.set()
             for each in (client, server):
                 if each is not None:
                     _end(each, reset=reset)
@@ -174,34 +199,45 @@ class Proxy:
         head, _, body = request.partition(b"\r\n\r\n")
         method, target = head.split(b" ", 2)[:2]
         kind = kind_of(method.decode(), target.decode().removeprefix("/fhir").lstrip("/"), body)
+        self._let_the_late_pass()
         with self._lock:
             self.exchanges += 1
             rules = [rule for rule in self._rules if rule.hits_this(kind)]
-        self._at("connected", rules)
+        self._at("connected", rules, client)
         if any(rule.do == "repeat" for rule in rules):
             with socket.create_connection(self.upstream, timeout=60) as second:
                 second.sendall(request)
                 _Stream(second).message()
         middle = len(request) // 2
         server.sendall(request[:middle])
-        self._at("mid-request", rules)
+        self._at("mid-request", rules, client)
         server.sendall(request[middle:])
         reply = replies.message()
-        self._at("committed", rules)
+        self._at("committed", rules, client)
         middle = max(1, len(reply) // 2) if reply else 0
         client.sendall(reply[:middle])
-        self._at("mid-reply", rules)
+        self._at("mid-reply", rules, client)
         client.sendall(reply[middle:])
-        self._at("done", rules)
+        self._at("done", rules, client)
         if not _is_whole(reply):
             raise _Spoilt(reset=False)
 
-    def _at(self, stage: Stage, rules: list[Rule]) -> None:
+    def _let_the_late_pass(self) -> None:
+        with self._lock:
+            late = [one for one in self._stalled if one.is_given_up]
+        for one in late:
+            one.rule.go_on.set()
+            one.over.wait()
+
+    def _at(self, stage: Stage, rules: list[Rule], client: socket.socket) -> None:
         # The list grows while it is walked, by what a held rule was given.
         for rule in rules:
             if rule.stage != stage:
                 continue
-            if rule.do == "hold":
+            if rule.do in ("hold", "stall"):
+                if rule.do == "stall":
+                    with self._lock:
+                        self._stalled.append(_Stalled(client, rule))
                 rule.held.set()
                 rule.go_on.wait()
                 rules += rule.then

@@ -33,7 +33,7 @@ _AT_LAST = "before-ack:5=leave"
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One run of a cell: what the judge found, whether the point was reached, whether the work came to an end;
-    ``errors`` is what the workers wrote, ``direction`` where a clock jumped.
+    ``errors`` is what the workers wrote, ``direction`` where a clock jumped, ``release`` what was spoken.
     """
 
     cell: Cell
@@ -45,6 +45,7 @@ class Outcome:
     hung: bool = False
     errors: str = ""
     direction: int = 1
+    release: str = "r4"
 
     @property
     def is_good(self) -> bool:
@@ -68,14 +69,19 @@ class Experiment:
         always = {"LAB_CLOCK": "skip", **self.store.environment(), **self.environment}
         return self.bench.worker(self.command, **(always | environment))
 
+    def withdraw(self) -> Process:
+        """Start the clinic's process in which the first patient withdraws."""
+        command = self.subject.withdrawal(self.bench.folder, self.store.url)
+        return self.bench.worker(command, **self.store.environment())
+
     def finish(self) -> bool:
         """Start workers one after the other until one says that nothing is left to do."""
         for _ in range(STARTS):
             with self.start() as worker:
                 ended = worker.wait()
                 self.hung = self.hung or worker.hung
-                if ended == Ended("exited", 0):
-                    return True
+                if ended == Ended("exited", 0) or worker.hung:
+                    return not worker.hung
         return False
 
     def verdict(self) -> Report:
@@ -90,7 +96,8 @@ def experiment(
     subject: Subject, folder: Path, store: LedgerStore, personality: str, *options: str
 ) -> Iterator[Experiment]:
     """Everything started, the worker not yet."""
-    with bench(folder, personality, *options, patients=subject.patients()) as one:
+    words = ("--release", subject.release, *options)
+    with bench(folder, personality, *words, patients=subject.patients()) as one:
         command = subject.prepare(folder, one.base, store.url)
         store.arm()
         yield Experiment(subject, one, store, command)
@@ -113,7 +120,9 @@ def run_cell(
             worker = one.start(**_orders(cell.point))
             reached = worker.wait().how == "stopped"
         with worker:
-            scene = Scene(cell, one.bench, store, worker, one.start, subject.patients()[0], gate, direction)
+            scene = Scene(
+                cell, one.bench, store, worker, one.start, one.withdraw, subject.patients()[0], gate, direction
+            )
             if reached:
                 INJECTIONS[cell.run](scene)
                 worker.go_on()
@@ -126,7 +135,9 @@ def run_cell(
         ended = one.finish()
         hung = one.hung or worker.hung or any(other.hung for other in scene.others)
         errors = (folder / "worker.errors").read_text("utf-8").strip()
-        return Outcome(cell, store.name, personality, one.verdict(), reached, ended, hung, errors, direction)
+        return Outcome(
+            cell, store.name, personality, one.verdict(), reached, ended, hung, errors, direction, subject.release
+        )
 
 
 def _orders(point: str) -> dict[str, str]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import importlib
 import itertools
+import shutil
 import sqlite3
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
+
+from sqlalchemy.engine import make_url
 
 from tests.faults import disk
 
@@ -47,6 +50,9 @@ class LedgerStore(Protocol):
     def power_cut(self) -> None:
         """What was never synced is gone. The workers are dead."""
 
+    def remove(self) -> None:
+        """It is not needed any more."""
+
 
 class SqliteStore:
     """A database in a folder of its own."""
@@ -73,6 +79,9 @@ class SqliteStore:
 
     def power_cut(self) -> None:
         disk.power_cut(self._folder)
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder)
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -118,16 +127,35 @@ class PostgresStore:
     def power_cut(self) -> None:
         raise NotImplementedError("the matrix says that this is for SQLite only")
 
+    def remove(self) -> None:
+        name = make_url(self.url).database
+        with self._connected("postgres") as server:
+            server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
     def _empty(self) -> None:
         with self._connected() as database:
             database.execute("DELETE FROM lab_full")
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
-        with self._connected() as database, database.transaction():
-            tables = ", ".join(f'"{one}"' for one in self._tables(database))
-            database.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
+        with self._connected() as database:
+            # A worker that has one table and wants another may make this one give way.
+            while not self._has_locked(database):
+                continue
             yield
+            database.execute("ROLLBACK")
+
+    def _has_locked(self, database: Any) -> bool:
+        from psycopg.errors import DeadlockDetected
+
+        tables = ", ".join(f'"{one}"' for one in self._tables(database))
+        database.execute("BEGIN")
+        try:
+            database.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
+        except DeadlockDetected:
+            database.execute("ROLLBACK")
+            return False
+        return True
 
     @staticmethod
     def _tables(database: Any) -> list[str]:
@@ -137,10 +165,10 @@ class PostgresStore:
         )
         return [name for (name,) in found.fetchall()]
 
-    def _connected(self) -> Any:
+    def _connected(self, database: str | None = None) -> Any:
         import psycopg
 
-        return psycopg.connect(self.url.replace("+psycopg", "", 1), autocommit=True)
+        return psycopg.connect(self.url.replace("+psycopg", "", 1), autocommit=True, dbname=database)
 
 
 def _holding(taken: Callable[[], contextlib.AbstractContextManager[None]]) -> Callable[[], None]:

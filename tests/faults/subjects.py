@@ -18,6 +18,7 @@ class Subject(Protocol):
     """
 
     name: str
+    release: str
 
     def patients(self) -> Sequence[Tree]:
         """The patients that the server knows."""
@@ -32,11 +33,18 @@ class Subject(Protocol):
         """Let the worker use another token from its next start on."""
 
     def surfaced(self, folder: Path, store: str) -> Sequence[str]:
-        """The identities that the ledger shows as in doubt, parked or rejected."""
+        """The identities that the ledger shows as in doubt, parked, rejected, or waiting for a consent."""
+
+    def withdrawal(self, folder: Path, store: str) -> Command:
+        """The first patient withdraws: write what the clinic then records, count it among the events, and give the
+        command of the process that hands it to the ledger. After :meth:`prepare`.
+        """
 
 
 class Reference:
     """The naive loop (``post``) or the one with ids of its own (``put``). It has no ledger."""
+
+    release = "r4"
 
     def __init__(self, way: str, records: int = 20) -> None:
         self.name = f"reference {way}"
@@ -60,3 +68,6 @@ class Reference:
 
     def surfaced(self, folder: Path, store: str) -> Sequence[str]:
         return ()
+
+    def withdrawal(self, folder: Path, store: str) -> Command:
+        raise NotImplementedError("a reference worker knows no consents")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -26,6 +26,8 @@ KNOWN: Mapping[str, str] = {
     "healthlake": 'can.idempotency_key = "x-amz-fhir-idempotency-key"',
     "oracle": "can.transaction = false\ncan.batch = false",
 }
+_SETTINGS = "fhirbridge.toml"
+_WITHDRAWN_AT = "2026-11-22T08:00:00-05:00"
 _OPENING = threading.Lock()
 
 
@@ -33,19 +35,27 @@ class Clinic:
     """Records of a made-up clinic for one release; ``known`` are settings of the site beside its address."""
 
     def __init__(self, options: Options, *, release: str = "r4", known: str = "") -> None:
-        self.name = "fhirbridge"
-        self._options, self._release, self._known = options, release, known
+        self.name, self.release = "fhirbridge", release
+        self._options, self._known = options, known
+        self._withdrawn: list[Tree] = []
 
     @cached_property
     def _bound(self) -> Mappings:
         tree = {"clinic": {"demo": True, "domain": self._options.domain}}
         held = config.Config(config.parse(tree), Path(), {})
-        return Mappings(Binding(clinic(held), Release(self._release)))
+        return Mappings(Binding(clinic(held), Release(self.release)))
 
     @cached_property
+    def _signed(self) -> list[tuple[tuple[str, str], Written]]:
+        return self._mapped(records(self._options))
+
+    @property
     def _written(self) -> list[tuple[tuple[str, str], Written]]:
+        return self._signed + self._mapped(self._withdrawn)
+
+    def _mapped(self, trees: Iterable[Tree]) -> list[tuple[tuple[str, str], Written]]:
         models = {name: kind.record for name, kind in self._bound.kinds.items()}
-        found = [read_record(tree, models)[0] for tree in records(self._options)]
+        found = [read_record(tree, models)[0] for tree in trees]
         return [((one.kind, one.id), self._bound.to_fhir(one)) for one in found]
 
     def patients(self) -> Sequence[Tree]:
@@ -67,12 +77,12 @@ class Clinic:
         return found
 
     def prepare(self, folder: Path, base: str, store: str) -> Command:
-        source, settings = folder / "records.ndjson", folder / "fhirbridge.toml"
+        source, settings = folder / "records.ndjson", folder / _SETTINGS
         source.write_bytes(b"".join(dump(tree) + b"\n" for tree in records(self._options)))
         lines = [
             f'[clinic]\ndemo = true\ndomain = "{self._options.domain}"',
-            f'[site.{SITE}]\nbase_url = "{base}"\nrelease = "{self._release}"',
-            f'timeout = 1.0\nbundle_entries = 5\ntoken = {{ file = "token" }}\n{self._known}\n',
+            f'[site.{SITE}]\nbase_url = "{base}"\nrelease = "{self.release}"',
+            f'timeout = 2.0\nbundle_entries = 5\ntoken = {{ file = "token" }}\n{self._known}\n',
         ]
         settings.write_text("\n".join(lines), "utf-8")
         if not (folder / "token").exists():
@@ -95,7 +105,22 @@ class Clinic:
             for _, written in self._written
             for part in written.parts
         }
-        shown = (State.PARKED, State.REJECTED, State.UNKNOWN)
+        shown = (State.PARKED, State.REJECTED, State.UNKNOWN, State.BLOCKED)
         with self._ledger(store) as ledger:
             rows = ledger.find(Where(site=SITE, states=shown), limit=100_000)
         return [by_address.get((row.resource_type, row.resource_id), row.role) for row in rows]
+
+    def withdrawal(self, folder: Path, store: str) -> Command:
+        signed = [
+            tree
+            for tree in records(self._options)
+            if (tree["kind"], tree.get("consent_type")) == ("consent", "privacy_sharing")
+        ]
+        # Of one patient, and of several revisions the last.
+        *_, last = [tree for tree in signed if tree["patient"] == signed[0]["patient"]]
+        change = {"state": "withdrawn", "withdrawal": {"at": _WITHDRAWN_AT, "scope": "all", "data_handling": "keep"}}
+        self._withdrawn = [{**last, "revision": last["revision"] + 1, **change}]
+        source = folder / "withdrawal.ndjson"
+        source.write_bytes(b"".join(dump(tree) + b"\n" for tree in self._withdrawn))
+        files = ["--config", str(folder / _SETTINGS), "--records", str(source), "--ledger", store]
+        return ["-m", "tests.faults.withdrawing", *files]

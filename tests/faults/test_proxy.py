@@ -96,6 +96,31 @@ def test_a_stall_ends_with_the_patience_of_the_client(line: Line) -> None:
     assert line.stored == 1
 
 
+@pytest.mark.parametrize("stage", ["connected", "mid-request"])
+def test_what_is_stalled_arrives_after_the_client_gave_up_and_before_what_it_asks_next(
+    line: Line, stage: Stage
+) -> None:
+    line.proxy.add(Rule(stage, "stall"))
+    with pytest.raises(requests.Timeout):
+        line.put(1, timeout=0.2)
+    assert line.stored == 0
+    assert line.put(2) == 201
+    assert [one.id[-1] for one in line.server.store.commits[1:]] == ["1", "2"]
+
+
+def test_a_stall_is_not_ended_by_what_others_ask(line: Line) -> None:
+    rule = line.proxy.add(Rule("connected", "stall"))
+    statuses: list[int] = []
+    thread = threading.Thread(target=lambda: statuses.append(line.put(1)))
+    thread.start()
+    rule.held.wait()
+    assert requests.get(f"{line.base}/Patient/p1", timeout=30).status_code == 200
+    assert (statuses, line.stored) == ([], 0)
+    line.proxy.clear()
+    thread.join()
+    assert (statuses, line.stored) == ([201], 1)
+
+
 def test_a_request_can_reach_the_server_twice(line: Line) -> None:
     line.proxy.add(Rule("connected", "repeat"))
     assert line.put(1) == 200

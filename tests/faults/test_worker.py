@@ -15,6 +15,7 @@ from tests.faults import disk
 from tests.faults.cells import Cell, cells
 from tests.faults.matrix import Stores, stores, subject
 from tests.faults.runner import crash_loop, experiment, run_cell
+from tests.faults.store import read_log
 
 CELLS = {(cell.point, cell.fault): cell for cell in cells()}
 # A lost reply with a server that has a primary key, one that has an idempotency key, one that has neither.
@@ -56,6 +57,22 @@ def test_nothing_is_lost_in_silence_and_nothing_twice(
     assert outcome.is_good, outcome
 
 
+@pytest.mark.parametrize("word", ["", "can.tag_search = true"])
+def test_an_adverse_event_whose_tags_are_dropped_is_not_made_twice(word: str, tmp_path: Path, new: Stores) -> None:
+    """The server declares the search by ``_tag``. It is not believed; a site that vouches for it is, which shows that
+    the laboratory would notice."""
+    clinic = subject("oracle", known=word)
+    with experiment(clinic, tmp_path, new("sqlite", tmp_path), "oracle") as one:
+        one.bench.lab.faults({"do": "cut-after", "kind": "create", "type": "AdverseEvent", "times": 0})
+        one.start().wait()
+        one.bench.lab.no_faults()
+        assert one.finish()
+        report, created = one.verdict(), [commit.type for commit in one.bench.commits() if commit.action == "create"]
+    assert created.count("AdverseEvent") > 0
+    assert report.clean == (not word), report
+    assert {identity.partition("|")[0] for identity in report.extra} == ({"AdverseEvent"} if word else set())
+
+
 @pytest.mark.parametrize("ledger", ["", "forgetful"])
 def test_the_crash_loop_notices_when_the_in_flight_step_is_missing(ledger: str, tmp_path: Path, new: Stores) -> None:
     """Where nothing but the ledger stands between a death and a second creation: a server without any key or condition,
@@ -68,6 +85,26 @@ def test_the_crash_loop_notices_when_the_in_flight_step_is_missing(ledger: str, 
     assert found.ended
     assert found.report.clean == (not ledger), found.report
     assert bool(found.report.extra) == bool(ledger)
+
+
+@pytest.mark.parametrize(
+    ("store", "point"),
+    [
+        ("sqlite", "before-enqueue-commit"),
+        ("sqlite", "during-ack"),
+        ("sqlite", "mid-request"),
+        ("postgres", "before-ack"),
+    ],
+)
+def test_a_consent_can_be_withdrawn_at_a_named_point(store: str, point: str, tmp_path: Path, new: Stores) -> None:
+    """By another process of the clinic, through the ledger; the site is told."""
+    cell = Cell(point, "consent-revoked", "withdraw", "clinic")
+    outcome = run_cell(cell, subject("hapi"), tmp_path, new(store, tmp_path), "hapi")
+    assert outcome.is_good, outcome
+    told = [
+        one.body["status"] for one in read_log(tmp_path / "commits.ndjson")[0] if one.type == "Consent" and one.body
+    ]
+    assert told.count("inactive") == 1
 
 
 def test_a_short_crash_loop_is_clean(tmp_path: Path, new: Stores) -> None:

@@ -11,6 +11,7 @@ one inside the authorization; they are hung in here.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import threading
@@ -31,15 +32,17 @@ from fhirbridge.ledger.store import Store
 from fhirbridge.site import Site
 from fhirbridge.sources.lines import Line, read_record
 from fhirbridge.sync.enqueue import Intake
-from fhirbridge.sync.plan import Planned, planned
+from fhirbridge.sync.evidence import evidence_of
+from fhirbridge.sync.plan import planned
 from fhirbridge.sync.worker import Settings, Worker
 from tests.faults.points import from_environment
 
 SITE = "hospital"
 # Longer than any server asks for; the laboratory's clocks do not wait.
 PATIENCE = 10 * 86_400.0
-# Records that are queued at once, and the ledger's mark for how far the file was read.
-WINDOW = 100
+# Records that are queued at once: few, so that corrections meet what they correct at the site and not in the queue.
+# And the ledger's mark for how far the file was read.
+WINDOW = 25
 _SOURCE = "laboratory"
 # The ledger's own points, and the commit that they announce.
 _AT_COMMIT = {"before-enqueue-commit": "before-enqueue-commit", "before-ack": "during-ack"}
@@ -88,9 +91,10 @@ class Forgetful(Ledger):
         super().__init__(store, check, clock, codec)
         self._left: dict[str, Outgoing] = {}
 
-    def begin(self, bundles: Iterable[Outgoing]) -> None:
-        """Keep it in mind."""
+    def begin(self, bundles: Iterable[Outgoing]) -> float:
+        """Keep it in mind, and let it leave."""
         self._left |= {one.id: one for one in bundles}
+        return math.inf
 
     def settle(self, results: Iterable[Result], *, ended: Iterable[Ended] = ()) -> None:
         """Write down both at once, as far as another process can tell."""
@@ -114,11 +118,12 @@ def opened(path: Path, at: Callable[[str], None]) -> Site:
     return Site(SITE, plain.settings, plain.mappings, Client(transport))
 
 
-def records(texts: Iterable[bytes], site: Site) -> list[Planned]:
-    """Records as they stand in a file, mapped for the site."""
+def take(intake: Intake, texts: Iterable[bytes], site: Site, marks: Mapping[str, str]) -> None:
+    """Queue records as they stand in a file, with the consents among them. Raises :class:`LedgerError`."""
     models = {name: kind.record for name, kind in site.mappings.kinds.items()}
     lines = [Line("records", number, *read_record(parse_object(text), models)) for number, text in enumerate(texts, 1)]
-    return [planned(line, line.record, site.mappings) for line in lines if line.record is not None]
+    mapped = [planned(line, line.record, site.mappings) for line in lines if line.record is not None]
+    intake.take(mapped, evidence=evidence_of(lines, site.mappings.binding.clinic.id_key), marks=marks)
 
 
 def deliver(path: Path, source: Path, url: str) -> bool:
@@ -139,7 +144,7 @@ def deliver(path: Path, source: Path, url: str) -> bool:
                 some = texts[place : place + WINDOW]
                 place += len(some)
                 if some:
-                    intake.take(records(some, site), marks={_SOURCE: str(place)})
+                    take(intake, some, site, {_SOURCE: str(place)})
                 worker.run(lambda: True, PATIENCE)
                 if worker.stopped or place == len(texts):
                     break

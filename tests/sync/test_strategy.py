@@ -74,7 +74,7 @@ def by_the_book(resource_type: str, release: Release, able: Mapping[Any, bool]) 
     if able["idempotency_key"]:
         return "idempotency-key by identifier"
     if tagged:
-        if able["conditional_create_tag"]:
+        if able["conditional_create_tag"] and able["tag_search"]:
             return "conditional-create-tag by _tag"
         if able["tag_search"]:
             return "search-then-create by _tag"
@@ -161,6 +161,39 @@ def test_a_claim_serves_where_nothing_was_tried(said: Tree, wanted: str) -> None
     assert way(found) == wanted
 
 
+@pytest.mark.parametrize(("resource_type", "release", "wanted"), [
+    ("AdverseEvent", Release.R4, "search-then-create by content"),
+    ("AdverseEvent", Release.R4B, "search-then-create by content"),
+    ("Provenance", Release.R4, "no-safe-write"),
+    ("Provenance", Release.R5, "no-safe-write"),
+])  # fmt: skip
+@pytest.mark.parametrize("conditional", [True, False])
+def test_that_tags_are_kept_and_found_is_not_taken_from_a_declaration(
+    resource_type: str, release: Release, wanted: str, conditional: bool
+) -> None:
+    """A server that declares the search and drops tags never finds what it has: it would be sent again and again."""
+    said = declared(
+        types=[resource_type],
+        update_create=False,
+        conditional_create=conditional,
+        search=frozenset({"_id", "_tag", "subject", "date"}),
+    )
+    tagged = "conditional-create-tag by _tag" if conditional else "search-then-create by _tag"
+
+    def chosen(can: Tree | None, known: Proof | None) -> str:
+        return way(choose(resource_type, release, settings(can), known, said))
+
+    for known in (None, proof(conditional_create_tag=conditional), proof(tag_search=False)):
+        assert chosen(None, known) == wanted
+        assert chosen({"tag_search": True}, known) == tagged
+    assert chosen(None, proof(tag_search=True)) == tagged
+    assert chosen({"tag_search": False}, proof(tag_search=True)) == wanted
+    refused = choose(resource_type, release, settings(), None, said)
+    if isinstance(refused, Refusal):
+        assert "probe SITE --write" in refused.hint
+        assert "can.tag_search = true" in refused.hint
+
+
 def test_a_type_that_the_server_denies_is_not_written_however_able_the_server_is() -> None:
     everything = proof(**dict.fromkeys(ABILITIES, True))
     said = declared(interactions=frozenset({"read", "create"}))
@@ -186,6 +219,17 @@ def test_a_setting_forces_a_way_for_all_types_or_for_one(name: WriteName) -> Non
             assert found.name == name
     other = choose("Procedure", Release.R4, settings(write={"Observation": name}), None, NOTHING)
     assert way(other) == "client-id by id"
+
+
+@pytest.mark.parametrize(
+    ("can", "proven", "key"),
+    [({}, None, "content"), ({}, False, "content"), ({}, True, "_tag"), ({"tag_search": True}, False, "_tag")],
+)
+def test_a_forced_way_searches_by_what_is_known_to_be_found(can: Tree, proven: bool | None, key: str) -> None:
+    found = choose(
+        "AdverseEvent", Release.R4, settings(can, write="search-then-create"), proof(tag_search=proven), NOTHING
+    )
+    assert way(found) == f"search-then-create by {key}"
 
 
 @pytest.mark.parametrize(
