@@ -28,7 +28,7 @@ FAULTS ?=
 # Options of the benchmark, such as BENCH="--seconds 1 --kind session".
 BENCH ?=
 
-.PHONY: help demo test lint acceptance wheel-test faults crash-loop bench-map bench-ledger lock clean
+.PHONY: help demo test lint acceptance wheel-test faults crash-loop bench-map bench-ledger bench-consent lock clean
 
 help: ## list what can be done
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -77,9 +77,9 @@ wheel-test: $(READY) ## the suite against the built wheel, in an empty environme
 	"$$away/venv/bin/python" -m pytest -q -n auto --dist loadgroup -p no:cacheprovider
 	echo "proved: the wheel alone, outside the checkout, passes the suite"
 
-faults: $(READY) ## the fault matrix: every cell, both stores, all servers, into docs/faults.md (hours; FAULTS="--store sqlite")
+faults: $(READY) ## the fault matrix: every cell, both stores, all servers, into docs/faults.md (half an hour; FAULTS="--store sqlite")
 	@rm -f faults.ndjson
-	$(BIN)/python -m tests.faults.matrix cells --jobs 2 --keep faults.ndjson $(FAULTS)
+	$(BIN)/python -m tests.faults.matrix cells --keep faults.ndjson $(FAULTS)
 	$(BIN)/python -m tests.faults.matrix table faults.ndjson --write docs/faults.md
 
 crash-loop: $(READY) ## kill -9 at all named points, both stores, one worker and four; then the order of many workers
@@ -89,6 +89,9 @@ crash-loop: $(READY) ## kill -9 at all named points, both stores, one worker and
 	  done
 	done
 	$(BIN)/python -m tests.faults.ordering --workers $(WORKERS) --patients $(LANES) --events $(EVENTS)
+
+bench-consent: $(READY) ## decisions a second, with and without the memory
+	@$(BIN)/python -m benchmarks.consent $(BENCH)
 
 bench-map: $(READY) ## records → FHIR bytes and back, as ratios to a hand-written converter
 	@$(BIN)/python -m benchmarks.map $(BENCH)

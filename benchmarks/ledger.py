@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from benchmarks.machine import processor
 from fhirbridge.ledger import Ended, Item, Ledger, Outgoing, Result, State
+from fhirbridge.ledger.gate import EVERYTHING
 
 GOAL = 15_000
 _FLOOR_COMMIT = 100
@@ -96,7 +97,7 @@ def enqueue(ledger: Ledger, offered: list[Item], batch: int) -> None:
 def deliver(ledger: Ledger, entries: int, lanes: int, limit: int) -> int:
     """Claim, begin, send to nowhere and settle until nothing is left; how many went."""
     count = 0
-    while claims := ledger.claim("bench", "worker", lanes=lanes, limit=limit):
+    while claims := ledger.claim("bench", "worker", gate=EVERYTHING, timeout=30.0, lanes=lanes, limit=limit):
         bundles = []
         for claim in claims:
             for start in range(0, len(claim.deliveries), entries):

@@ -12,7 +12,8 @@
     ├── LedgerError                 the durable state of the deliveries
     │   ├── LedgerUnavailable       locked, full, read-only, out of reach: nothing was written, try again
     │   ├── LedgerMismatch          made with another id key, by a newer version, or no ledger    (exit 2)
-    │   └── LeaseLost               somebody else holds these patients' lanes now
+    │   ├── LeaseLost               somebody else holds these patients' lanes now
+    │   └── ConsentChanged          what was permitted when the lanes were claimed has to be decided anew
     └── SiteError                   a FHIR server
         ├── SiteUnreachable         no answer: refused, timed out, broken off                     (exit 3)
         ├── SiteRefused             an answer with an error status, its OperationOutcome parsed
@@ -157,6 +158,16 @@ class LeaseLost(LedgerError):
     """A worker's hold on some lanes is over; ``lanes`` are their numbers. Nothing was changed, in any lane."""
 
     code = "ledger.lease"
+
+    def __init__(self, message: str, *, lanes: Iterable[int], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.lanes = frozenset(lanes)
+
+
+class ConsentChanged(LedgerError):
+    """The consents of patients changed after their ``lanes`` were claimed, or a permission ended. Nothing was begun."""
+
+    code = "ledger.consent-changed"
 
     def __init__(self, message: str, *, lanes: Iterable[int], hint: str = "") -> None:
         super().__init__(message, hint=hint)

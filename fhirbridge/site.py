@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+import zoneinfo
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,13 +13,15 @@ from typing import Self
 from fhirbridge.client.auth import Anonymous, Bearer
 from fhirbridge.client.rest import Client, Listener
 from fhirbridge.client.transport import Transport
-from fhirbridge.config import Config, SiteSettings
+from fhirbridge.config import Config, SiteAct, SiteConsentSettings, SiteSettings
+from fhirbridge.consent import NO_POLICIES, Act, LabelRule, LegalException, Policies
 from fhirbridge.crosswalk import CrosswalkFile
 from fhirbridge.directory import Directory, Listing
 from fhirbridge.errors import ConfigError, SiteRefused
 from fhirbridge.fhir.capability import Capabilities
 from fhirbridge.mapping import Binding, Clinic, Kind, Mappings, Overlay, Release
 from fhirbridge.patients import Known, Patients
+from fhirbridge.records import Identifier, Ref
 
 
 def clinic(config: Config) -> Clinic:
@@ -39,6 +42,7 @@ class Site:
         *,
         patients: Patients | None = None,
         directory: Directory | None = None,
+        policies: Policies = NO_POLICIES,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -46,6 +50,7 @@ class Site:
         self.client = client
         self.patients = patients or Patients(client)
         self.directory = directory or Directory(client, {})
+        self.policies = policies
 
     @classmethod
     def open(
@@ -75,6 +80,7 @@ class Site:
             client,
             patients=_patients(client, settings, binding, config),
             directory=_directory(client, settings, binding, config),
+            policies=policies(config),
         )
 
     def __enter__(self) -> Self:
@@ -92,6 +98,23 @@ class Site:
             return self.client.capabilities()
         except SiteRefused:
             return Capabilities()
+
+    @functools.cached_property
+    def act(self) -> Act:
+        """What is done, as consents see it, when something is sent there."""
+        return act_of(self.settings.consent, self.settings.consent.act)
+
+    @functools.cached_property
+    def reading(self) -> Act:
+        """The same when something is read from there."""
+        return act_of(self.settings.consent, self.settings.consent.pull or self.settings.consent.act)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know before anything is sent there."""
+        if self.settings.consent.act != "store":
+            return ()
+        return (f"site.{self.name}.consent.act is store: everything goes there, whatever patients have signed",)
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -112,6 +135,35 @@ class Site:
             said = f"FHIR {declared}" if known else "another release of FHIR"
             message = f"site.{self.name}.release is {wanted.value}, but the server speaks {said}"
             raise ConfigError(message, code="config.release", hint="set release, or check base_url")
+
+
+def act_of(settings: SiteConsentSettings, name: SiteAct) -> Act:
+    """The act ``name`` at a site, as consents see it."""
+    return Act(name, _named(settings.recipients), _named(settings.studies), settings.purposes)
+
+
+def policies(config: Config) -> Policies:
+    """What the clinic decides beside its patients: its legal exceptions, and which content is sensitive."""
+    return Policies(
+        exceptions=tuple(
+            LegalException(one.name, one.act, frozenset(one.kinds), one.basis, _named(one.recipients))
+            for one in config.consent.exceptions
+        ),
+        labels=tuple(
+            LabelRule(one.label, frozenset(one.kinds), frozenset(map(_pair, one.codes)))
+            for one in config.consent.labels
+        ),
+        zone=zoneinfo.ZoneInfo(config.clinic.time_zone),
+    )
+
+
+def _named(names: Sequence[str]) -> tuple[Ref, ...]:
+    return tuple(Ref(identifier=Identifier(system=system, value=value)) for system, value in map(_pair, names))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    system, _, value = text.partition("|")
+    return system, value
 
 
 def _patients(client: Client, settings: SiteSettings, binding: Binding, config: Config) -> Patients:

@@ -223,7 +223,7 @@ _IN_TEXT = re.compile(rf"\[((?:{_AREAS})\.[a-z0-9_]+)\]")
 
 def codes_of(path: Path) -> Iterator[str]:
     """Every code that stands in a module: of faults, of error classes, of the models' own checks."""
-    area = "config" if path.name == "config.py" else "record"
+    area = "config" if path.parent.name == "config" else "record"
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             if _CODE.fullmatch(node.value):

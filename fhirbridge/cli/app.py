@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from fhirbridge.cli.console import say, say_error
 from fhirbridge.config import Config, load
 from fhirbridge.errors import ConfigError, FhirbridgeError, LedgerMismatch, SiteUnreachable, SourceError, UsageError
+from fhirbridge.site import Site
 
 FAILED = 1
 ALARM = 4
@@ -84,6 +85,12 @@ def options(
 def configuration(context: typer.Context) -> Config:
     """The configuration that applies. Raises :class:`ConfigError`."""
     return load(context.obj, os.environ, Path.cwd())
+
+
+def caution(site: Site) -> None:
+    """Show what has to be known before anything is sent to a site."""
+    for warning in site.warnings:
+        say(f"warning: {warning}")
 
 
 def warned(config: Config) -> Config:

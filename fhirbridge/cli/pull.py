@@ -15,6 +15,7 @@ from fhirbridge.fhir.json import dump
 from fhirbridge.site import Site
 from fhirbridge.sources import Line, write_record
 from fhirbridge.sync import pull as pull_records
+from fhirbridge.sync.opening import open_ledger
 
 
 def pull(
@@ -32,7 +33,8 @@ def pull(
 ) -> None:
     """Read a FHIR server's resources back into records, one NDJSON line each.
 
-    What a record cannot hold stands beside it as residue; what cannot be a record at all goes to the reject file.
+    What a record cannot hold stands beside it as residue; what cannot be a record at all goes to the reject file. The
+    site's consents are read first and kept; what they, or the clinic's own, do not permit is left out, and counted.
 
     \b
     fhirbridge pull --site hospital -o records.ndjson
@@ -41,15 +43,19 @@ def pull(
     config = warned(configuration(context))
     counts: Counter[str] = Counter()
     with_residue: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     listing = Listing()
     with (
         Site.open(site, config, listener=say_server_text if show_server_text else None) as hospital,
+        open_ledger(config) as ledger,
         counting("resources") as tick,
         Rejects(rejects) as rejected,
         open_output(output) as write,
     ):
-        for count, pulled in enumerate(pull_records(hospital, types or ()), start=1):
-            if pulled.reading is None:
+        for count, pulled in enumerate(pull_records(hospital, ledger, types or ()), start=1):
+            if pulled.left_out:
+                left_out[pulled.left_out] += 1
+            elif pulled.reading is None:
                 rejected.add(Line(pulled.address, 1, faults=pulled.faults, raw=dump(pulled.resource).decode()))
                 listing.add(pulled.address, pulled.faults)
             else:
@@ -60,10 +66,14 @@ def pull(
             tick(count)
     if json:
         kinds = {kind: {"records": number, "with_residue": with_residue[kind]} for kind, number in counts.items()}
-        print_json({"site": site, "kinds": kinds, "refused": rejected.count}, to_stdout=output != STDOUT)
+        tree = {"site": site, "kinds": kinds, "refused": rejected.count, "left_out": dict(sorted(left_out.items()))}
+        print_json(tree, to_stdout=output != STDOUT)
     elif counts:
         rows = [[kind, str(number), str(with_residue[kind])] for kind, number in sorted(counts.items())]
         table(["records", "read", "with residue"], rows)
+    if left_out and not json:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+        say(f"{left_out.total()} resources are left out, for consents do not permit to read them: {reasons}")
     if rejected.count:
         say(f"{rejected.count} resources could not become records, see {rejects}")
         raise typer.Exit(FAILED)

@@ -8,20 +8,23 @@ from typing import Annotated
 
 import typer
 
-from fhirbridge.cli.app import FAILED, configuration, warned
+from fhirbridge.cli.app import FAILED, caution, configuration, warned
 from fhirbridge.cli.console import Listing, counting, print_json, say, say_server_text, table
 from fhirbridge.cli.files import Rejects
 from fhirbridge.cli.reading import open_records
 from fhirbridge.cli.stopping import stopped_in_order
 from fhirbridge.fhir.json import dump
+from fhirbridge.ledger import Action, State
 from fhirbridge.site import Site
 from fhirbridge.sources import Line, WholeFile
 from fhirbridge.sync import How, RecordOutcome, Summary
 from fhirbridge.sync import push as push_records
+from fhirbridge.sync.bench import Report
 from fhirbridge.sync.opening import open_ledger
-from fhirbridge.sync.push import PATIENCE, new_run
+from fhirbridge.sync.push import PATIENCE
+from fhirbridge.sync.runs import new_run
 
-_STATES = ("created", "updated", "unchanged", "refused", "failed", "unknown")
+_STATES = ("created", "updated", "unchanged", "blocked", "refused", "failed", "unknown")
 _NOT_WELL = ("refused", "failed", "unknown")
 
 
@@ -49,7 +52,8 @@ def push(
 
     Pushing the same records again changes nothing: what the site holds already is not sent. Records that were refused
     go to the reject file; corrected there, it is an input like any other. What could not be delivered in time stays in
-    the ledger, and goes with the next push or sync.
+    the ledger, and goes with the next push or sync. What the patient's consents do not permit is blocked: it waits
+    there too, goes by itself when the consent comes, and is no failure.
 
     \b
     fhirbridge push records.ndjson --site hospital
@@ -58,6 +62,7 @@ def push(
     """
     config = warned(configuration(context))
     summary, listing, run = Summary(), Listing(), new_run(time.time())
+    taken_back = TakenBack()
     try:
         with (
             stopped_in_order(),
@@ -69,15 +74,18 @@ def push(
             WholeFile(outcomes) as kept,
         ):
             kept.keep()
+            caution(hospital)
             for count, outcome in enumerate(
-                push_records(lines, hospital, ledger, How(run=run, resend=resend, patience=patience)), start=1
+                push_records(lines, hospital, ledger, How(run=run, resend=resend, patience=patience, tell=taken_back)),
+                start=1,
             ):
                 kept.write(dump(outcome.as_json()) + b"\n")
                 summary.add(outcome)
                 _report(outcome, listing, rejected)
                 tick(count)
     finally:
-        _summarise(site, run, summary, outcomes, rejects if summary.total(["refused"]) else None, as_json=json)
+        refused = rejects if summary.total(["refused"]) else None
+        _summarise(site, run, summary, taken_back.count, outcomes, refused, as_json=json)
     if summary.total(_NOT_WELL):
         raise typer.Exit(FAILED)
 
@@ -92,12 +100,37 @@ def _report(outcome: RecordOutcome, listing: Listing, rejected: Rejects) -> None
         say(f"{line.file}:{line.line}: {path}: residue was dropped, the record was edited here [residue.dropped]")
 
 
-def _summarise(site: str, run: str, summary: Summary, outcomes: Path, rejects: Path | None, *, as_json: bool) -> None:
+class TakenBack:
+    """Counts what the site took back, as corrections and withdrawn consents want it; may be told by several threads."""
+
+    def __init__(self) -> None:
+        self._resources: set[int] = set()
+
+    @property
+    def count(self) -> int:
+        """Resources of which the site has proven it."""
+        return len(self._resources)
+
+    def __call__(self, report: Report) -> None:
+        if report.delivery.action is Action.RETRACT and report.to is State.ACKED:
+            self._resources.add(report.delivery.resource)
+
+
+def _summarise(
+    site: str, run: str, summary: Summary, taken_back: int, outcomes: Path, rejects: Path | None, *, as_json: bool
+) -> None:
     totals = {state: summary.total([state]) for state in _STATES}
     early = summary.total(["before_start"])
     if as_json:
         files = {"outcomes": str(outcomes), "rejects": None if rejects is None else str(rejects)}
-        tree = {"site": site, "run": run, "totals": totals, "before_start": early, "kinds": summary.as_json()}
+        tree = {
+            "site": site,
+            "run": run,
+            "totals": totals,
+            "before_start": early,
+            "taken_back": taken_back,
+            "kinds": summary.as_json(),
+        }
         print_json(tree | files, to_stdout=True)
         return
     rows = [
@@ -107,6 +140,7 @@ def _summarise(site: str, run: str, summary: Summary, outcomes: Path, rejects: P
     if rows:
         table(["records", *_STATES, "resources"], rows)
         aside = f"{early} before start, which are not queued; " if early else ""
+        aside += f"{taken_back} resources taken back; " if taken_back else ""
         say(f"{aside}run: {run}; outcomes: {outcomes}" + ("" if rejects is None else f"; refused: {rejects}"))
 
 

@@ -74,7 +74,7 @@ def explain(
     if site is not None:
         config.site(site)
     with open_ledger(config) as ledger:
-        places = _places(ledger, record, site)
+        places = places_of(ledger, record, site)
         told = [(place, entry) for place in places for entry in ledger.history(*place)]
     if not told:
         say("the ledger has never heard of that record")
@@ -89,7 +89,7 @@ def explain(
         listing(["time", "event", "role", "revision", "state", "reason", "attempt", "bundle"], rows)
 
 
-def _places(ledger: Ledger, record: str, site: str | None) -> list[tuple[str, str, str]]:
+def places_of(ledger: Ledger, record: str, site: str | None) -> list[tuple[str, str, str]]:
     """Where a record is known: by site and kind. An id may have a slash in it."""
     if not record:
         raise UsageError("no record is named", code="usage.record", hint="KIND/ID, or its id alone")
@@ -111,6 +111,7 @@ def _as_json(place: tuple[str, str, str], entry: Entry) -> Tree:
         "clashes": [one.as_json() for one in Reason.read(entry.reason).clashes],
         "attempt": entry.attempt,
         "bundle": entry.bundle,
+        "decision": entry.decision,
         "worker": entry.worker,
         "run": entry.run,
         "version": entry.version,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from fhirbridge.cli.app import FAILED, configuration, warned
+from fhirbridge.cli.app import FAILED, caution, configuration, warned
 from fhirbridge.cli.console import print_json, say, say_error
 from fhirbridge.cli.reading import open_records, open_rows
 from fhirbridge.cli.stopping import stopped_in_order
@@ -53,6 +53,7 @@ def sync(
     if any(one.url is None and one.path == "-" for one in map(config.source, names)):
         raise UsageError("standard input has no place to go on from", code="usage.source", hint="use push for it")
     with stopped_in_order(), Site.open(site, config) as hospital, open_ledger(config) as ledger:
+        caution(hospital)
         service = Service(hospital, ledger, _readings(config, names), _refuse(rejects))
         if not watch:
             done = service.round(PATIENCE)

@@ -16,7 +16,8 @@ from fhirbridge.ledger import FAILED as SET_ASIDE
 from fhirbridge.ledger import OPEN, Ledger
 from fhirbridge.site import Site
 from fhirbridge.sync.opening import open_ledger
-from fhirbridge.sync.push import PATIENCE, new_run
+from fhirbridge.sync.push import PATIENCE
+from fhirbridge.sync.runs import new_run
 from fhirbridge.sync.verify import FINDINGS, MENDABLE, Verified, mend
 from fhirbridge.sync.verify import verify as verified
 from fhirbridge.sync.withdraw import sent_by, withdraw

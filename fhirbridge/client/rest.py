@@ -52,7 +52,20 @@ class Client:
 
     def before_each(self, wait: Callable[[], object]) -> None:
         """Have ``wait`` called before each request leaves, by the thread that asks: so a pace is kept."""
-        self._transport.before = wait
+        self._transport.turn = wait
+
+    def permit_each(self, permit: Callable[[], float | None]) -> None:
+        """Have ``permit`` called right before each request leaves, by the thread that asks.
+
+        It says until when (``time.monotonic``) the request may leave, ``None`` for a request that nobody limits, or
+        raises. A request that is sent with ``not_after`` is not asked about.
+        """
+        self._transport.permit = permit
+
+    def turn(self) -> None:
+        """Wait for the turn, for whoever is about to send with ``not_after``."""
+        if self._transport.turn is not None:
+            self._transport.turn()
 
     def hear(self, said: tuple[Issue, ...]) -> None:
         """Pass issues on to the listener."""
@@ -75,9 +88,17 @@ class Client:
         """Send one request and give back its answer whatever its status, with its headers: nothing is judged here."""
         return self.send(method, address, None if resource is None else dump(resource), headers)
 
-    def send(self, method: str, address: str, body: bytes | None, headers: Mapping[str, str] | None = None) -> Answer:
-        """The same with these very bytes, for whoever has to know beforehand what will leave."""
-        answer = self._transport.exchange(method, address, body=body, headers=headers)
+    def send(
+        self,
+        method: str,
+        address: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        not_after: float | None = None,
+    ) -> Answer:
+        """The same with these very bytes, for whoever has to know beforehand what will leave, and until when it may."""
+        answer = self._transport.exchange(method, address, body=body, headers=headers, not_after=not_after)
         self.hear(issues(answer.tree))
         return answer
 
@@ -103,10 +124,10 @@ class Client:
             raise SiteUntrusted("the answer to an update names another resource", code="site.wrong_resource")
         return stored
 
-    def delete(self, address: Address, if_match: str | None = None) -> bool:
+    def delete(self, address: Address, if_match: str | None = None, *, not_after: float | None = None) -> bool:
         """DELETE a resource; with ``if_match``, only that version. False when it was not there (404) or gone (410)."""
         headers = {"If-Match": if_match_header(if_match)} if if_match else {}
-        answer = self._transport.exchange("DELETE", path_of(address), headers=headers)
+        answer = self._transport.exchange("DELETE", path_of(address), headers=headers, not_after=not_after)
         if answer.status in (404, 410):
             return False
         self._checked(answer, "DELETE")

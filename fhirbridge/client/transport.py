@@ -20,13 +20,15 @@ from requests import exceptions
 
 from fhirbridge import __version__
 from fhirbridge.client.auth import Anonymous, Authorization
+from fhirbridge.client.bounded import BoundedAdapter, Late, until
 from fhirbridge.client.origin import within
 from fhirbridge.errors import JsonError, SiteUnreachable, SiteUntrusted
 from fhirbridge.fhir.json import Json, parse
 
 FHIR_JSON = "application/fhir+json"
 _CHUNK = 1 << 16
-_LONGEST_CONNECT = 10.0
+# Seconds for a connection, and for any one block of a request to leave.
+LONGEST_CONNECT = 10.0
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json(?:\s*;.*)?", re.IGNORECASE)
 _READABLE = ("", "identity", "gzip")
 # Nothing had been sent when one of these came up.
@@ -44,7 +46,11 @@ class Answer:
 
 class Transport:
     """A connection to one site. ``timeout`` is seconds between bytes, ``deadline`` seconds for a whole answer,
-    ``max_body`` bytes. ``before`` is called before each request leaves, by the thread that asks."""
+    ``max_body`` bytes.
+
+    Before each request leaves, the thread that asks calls ``turn``, which keeps a pace, and then ``permit``, which says
+    until when the request may leave (see :meth:`exchange`), or raises.
+    """
 
     def __init__(
         self,
@@ -57,12 +63,15 @@ class Transport:
     ) -> None:
         self.base = base.rstrip("/")
         self._authorization = authorization or Anonymous()
-        self._timeout = (min(timeout, _LONGEST_CONNECT), timeout)
+        self._timeout = (min(timeout, LONGEST_CONNECT), timeout)
         self._deadline = deadline
         self._max_body = max_body
-        self.before: Callable[[], object] | None = None
+        self.turn: Callable[[], object] | None = None
+        self.permit: Callable[[], float | None] | None = None
         self._session = requests.Session()
         self._session.trust_env = False
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, BoundedAdapter())
 
     def close(self) -> None:
         """Close the connections."""
@@ -76,26 +85,34 @@ class Transport:
         body: bytes | None = None,
         content_type: str = FHIR_JSON,
         headers: Mapping[str, str] | None = None,
+        not_after: float | None = None,
     ) -> Answer:
         """Send one request and read its answer, whatever its status.
 
-        ``address`` is absolute or relative to the base. Raises :class:`SiteUntrusted` (foreign address, redirect, too
-        large, not JSON) and :class:`SiteUnreachable`, whose ``sent`` tells whether the server may have acted.
+        ``address`` is absolute or relative to the base. No block of the request begins to leave after ``not_after``
+        (``time.monotonic``); whoever gives it has waited for the turn and asked for the permit. Raises
+        :class:`SiteUntrusted` (foreign address, redirect, too large, not JSON) and :class:`SiteUnreachable`, whose
+        ``sent`` tells whether the server may have acted; and whatever ``permit`` raises.
         """
         url = within(self.base, address)
-        if self.before is not None:
-            self.before()
+        if not_after is None:
+            if self.turn is not None:
+                self.turn()
+            not_after = None if self.permit is None else self.permit()
         started = time.monotonic()
         try:
-            with self._session.request(
-                method,
-                url,
-                data=body,
-                headers=self._headers(body, content_type, headers or {}),
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with (
+                until(not_after),
+                self._session.request(
+                    method,
+                    url,
+                    data=body,
+                    headers=self._headers(body, content_type, headers or {}),
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
                 return self._read(response, started + self._deadline)
         except exceptions.RequestException as error:
             raise _unreachable(error, method) from None
@@ -153,6 +170,9 @@ class Transport:
 
 def _unreachable(error: exceptions.RequestException, method: str) -> SiteUnreachable:
     causes = list(_causes(error))
+    late = next((cause for cause in causes if isinstance(cause, Late)), None)
+    if late is not None:
+        return SiteUnreachable("the time in which it might be sent was over", sent=late.sent, hint="push again")
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return SiteUnreachable("the site's certificate is not trusted", sent=False, hint="check the address and the CA")
     if any(isinstance(cause, _BEFORE_FIRST_BYTE) for cause in causes):

@@ -104,7 +104,7 @@ class RoundTrip:
 
     def read_back(self) -> Iterator[Pulled]:
         """Read everything back and compare it, record by record, as canonical JSON; numbers by their value."""
-        for pulled in pull(self.site):
+        for pulled in pull(self.site, self.ledger):
             if pulled.reading is None:
                 self._problem(f"{pulled.resource_type}: not read", pulled.faults)
             else:

@@ -15,7 +15,7 @@ from fhirbridge.fhir.json import Json, Tree
 from fhirbridge.fhir.outcome import ERRORS, Issue, issues
 
 BundleType: TypeAlias = Literal["transaction", "batch"]
-State: TypeAlias = Literal["created", "updated", "unchanged", "refused", "failed", "unknown"]
+State: TypeAlias = Literal["created", "updated", "unchanged", "refused", "failed", "unknown", "blocked"]
 
 _STATUS = re.compile(r"([1-5][0-9]{2})(?:\s.*)?", re.DOTALL)
 _ID = r"[A-Za-z0-9.-]{1,64}"
@@ -64,7 +64,10 @@ GONE = Copy(gone=True)
 
 @dataclass(frozen=True, slots=True)
 class EntryOutcome:
-    """What became of one entry. ``status`` is its HTTP status, ``version`` the server's version of the resource."""
+    """What became of one entry. ``status`` is its HTTP status, ``version`` the server's version of the resource.
+
+    ``blocked``: it was not even asked for, since the patient's consents do not permit it.
+    """
 
     state: State
     status: int | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fhirbridge.ledger.consents import Asked, Consents, Decided, Evidence, Patient, Verdict
+from fhirbridge.ledger.gate import Gate
 from fhirbridge.ledger.keep import key_check
 from fhirbridge.ledger.ledger import Ledger
 from fhirbridge.ledger.payload import ZLIB, Codec
@@ -32,25 +34,32 @@ __all__ = [
     "ZLIB",
     "Action",
     "Adopted",
+    "Asked",
     "Claim",
     "Codec",
+    "Consents",
+    "Decided",
     "Decision",
     "Delivery",
     "Ended",
     "Enqueued",
     "Entry",
+    "Evidence",
+    "Gate",
     "Item",
     "Kept",
     "Known",
     "Lease",
     "Ledger",
     "Outgoing",
+    "Patient",
     "Rescued",
     "Result",
     "Row",
     "Server",
     "Standing",
     "State",
+    "Verdict",
     "Where",
     "key_check",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from fhirbridge.ledger import moves
+from fhirbridge.ledger import locks, moves
 from fhirbridge.ledger.decide import Identity, Newest, decide, told
 from fhirbridge.ledger.payload import Codec, blobs
 from fhirbridge.ledger.revision import rank
@@ -52,6 +52,8 @@ _KNOWN = (
         resource.c.record.in_(bindparam("records", expanding=True)),
     )
 )
+# Where a delivery that a newer one takes the place of does not go any more.
+_OVERTAKEN = {State.QUEUED, State.BLOCKED, *FAILED}
 MAKE = insert(delivery)
 _SEEN = (
     update(resource)
@@ -86,7 +88,7 @@ def enqueue(
     connection: Connection, items: Sequence[Item], *, site: str, run: str, resend: bool, now: float, codec: Codec
 ) -> list[Enqueued]:
     """Write what goes. See ``Ledger.enqueue``."""
-    lanes = moves.lock_keys(connection, site, {item.lane for item in items})
+    lanes = locks.lanes_of(connection, site, {item.lane for item in items})
     plan = planned(connection, items, site=site, resend=resend)
     _write_resources(connection, plan, site, lanes)
     _write_deliveries(connection, plan, run, lanes, now, codec)
@@ -147,7 +149,7 @@ def _overtake(plan: Plan, identity: Identity, item: Item, own: tuple[int, Pendin
         plan.answers[place] = told(Decision.SUPERSEDED, identity)
         return
     newest = identity.newest
-    if newest.id is not None and (newest.state is State.QUEUED or newest.state in FAILED):
+    if newest.id is not None and newest.state in _OVERTAKEN:
         plan.displaced.append((identity, newest.id, newest.state, event))
 
 
@@ -239,6 +241,7 @@ def _write_deliveries(
                 "payload": number,
                 "start": start,
                 "length": length,
+                "subject": item.subject,
             }
         )
     # Those that go have the higher numbers: the newest delivery of an identity is the one with the highest.

@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select
 
 from fhirbridge.ledger import moves
-from fhirbridge.ledger.schema import bundle, delivery, event, resource
+from fhirbridge.ledger.consents import Decided
+from fhirbridge.ledger.schema import bundle, decision, delivery, event, resource
 from fhirbridge.ledger.states import State
 from fhirbridge.ledger.words import Entry
 
@@ -35,6 +36,7 @@ _EVENTS = (
     .where(*_OF_RECORD)
     .order_by(event.c.id)
 )
+_DECISIONS = select(decision).where(decision.c.id.in_(bindparam("ids", expanding=True)))
 _BUNDLES = select(bundle).where(bundle.c.id.in_(bindparam("ids", expanding=True)))
 Bundles = Mapping[str, Row[Any]]
 
@@ -61,6 +63,34 @@ def history(connection: Connection, site: str, kind: str, record: str) -> list[E
     return list(merge(*stories, findings, key=lambda entry: entry.at))
 
 
+def decisions(connection: Connection, site: str, kind: str, record: str) -> list[Decided]:
+    """Each decision on each delivery of a record, the oldest first."""
+    which = {"site": site, "kind": kind, "record": record}
+    owners = {one.id: one for one in connection.execute(_DELIVERIES, which)}
+    named = {(one.id, one.decision) for one in owners.values() if one.decision is not None}
+    named |= {(one.delivery, one.decision) for one in connection.execute(_EVENTS, which) if one.decision is not None}
+    numbers = sorted({number for _, number in named})
+    kept = {one.id: one for chunk in moves.chunks(numbers) for one in connection.execute(_DECISIONS, {"ids": chunk})}
+    return [_decided(owners[of], kept[number]) for number, of in sorted((number, of) for of, number in named)]
+
+
+def _decided(owner: Row[Any], one: Row[Any]) -> Decided:
+    return Decided(
+        id=one.id,
+        at=one.at,
+        act=one.act,
+        permit=one.effect == "permit",
+        reason=one.reason,
+        consents=one.consents,
+        trail=one.trail,
+        delivery=owner.id,
+        role=owner.role,
+        generation=owner.generation,
+        revision=owner.revision,
+        state=State(owner.state),
+    )
+
+
 def _story(owner: Row[Any], events: Sequence[Row[Any]], bundles: Bundles) -> Iterator[Entry]:
     """One delivery: made, sent as often as it was, and whatever came of it."""
     if not events or events[0].before is not None:
@@ -70,7 +100,7 @@ def _story(owner: Row[Any], events: Sequence[Row[Any]], bundles: Bundles) -> Ite
         yield from _begun(owner, one.bundle, bundles, begun)
         sent = bundles.get(one.bundle)
         version = owner.version if one.after == State.ACKED else None
-        yield _entry(owner, one.at, one.event, one.before, one.after, one.reason, sent, version)
+        yield _entry(owner, one.at, one.event, one.before, one.after, one.reason, sent, version, one.decision)
     yield from _begun(owner, owner.bundle, bundles, begun)
     if owner.state == State.ACKED and not any(one.after == State.ACKED for one in events):
         sent = bundles.get(owner.bundle)
@@ -95,6 +125,7 @@ def _entry(
     reason: str = "",
     sent: Row[Any] | None = None,
     version: str | None = None,
+    decided: int | None = None,
 ) -> Entry:
     return Entry(
         at=at,
@@ -111,4 +142,5 @@ def _entry(
         attempt=None if sent is None else sent.attempt,
         run=owner.run,
         version=version,
+        decision=decided,
     )

@@ -2,9 +2,10 @@
 
 with Ledger.open("sqlite:///fhirbridge-ledger.db", key_check=key_check(id_key)) as ledger:
     ledger.enqueue(items, site="north", run="2026-11-22")
-    for claim in ledger.claim("north", "worker-1"): ...
+    for claim in ledger.claim("north", "worker-1", gate=gate, timeout=30.0): ...
 
-Each method is one transaction: all of it happens or nothing. Objects may be shared by threads. Every failure is a
+Each method is one transaction: all of it happens or nothing; a claim that finds only what may not go is several. What
+only reads is in :mod:`fhirbridge.ledger.reader`. Objects may be shared by threads. Every failure is a
 :class:`LedgerError`; after one that is a :class:`LedgerUnavailable` the same call may be made again.
 """
 
@@ -18,39 +19,41 @@ from typing import Self
 
 from sqlalchemy import Connection
 
-from fhirbridge.ledger import enqueue, history, keep, lease, look, mend, settle
+from fhirbridge.errors import ConsentChanged
+from fhirbridge.ledger import enqueue, evidence, keep, lease, mend, settle, withdrawal
+from fhirbridge.ledger.claim import Terms, claim
+from fhirbridge.ledger.consents import Evidence
 from fhirbridge.ledger.failures import translated
+from fhirbridge.ledger.gate import Gate
 from fhirbridge.ledger.migrate import upgrade
 from fhirbridge.ledger.payload import ZLIB, Codec
-from fhirbridge.ledger.states import FAILED, Server, State
+from fhirbridge.ledger.reader import MARKS, Reader
+from fhirbridge.ledger.states import Server
 from fhirbridge.ledger.store import Store
 from fhirbridge.ledger.words import (
     Adopted,
     Claim,
     Ended,
     Enqueued,
-    Entry,
     Item,
-    Kept,
-    Known,
     Lease,
     Outgoing,
     Rescued,
     Result,
-    Row,
-    Standing,
     Where,
 )
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
-_MARKS = "marks"
+# Changed consents that one claim makes effective at most; each patient is a few statements.
+_EFFECTS = 500
 
 
-class Ledger:
+class Ledger(Reader):
     """The durable state of every delivery. Made by :meth:`open`."""
 
     def __init__(self, store: Store, check: str, clock: Callable[[], float], codec: Codec) -> None:
-        self._store, self._check, self._clock, self._codec = store, check, clock, codec
+        super().__init__(store, clock, codec)
+        self._check = check
 
     @classmethod
     def open(
@@ -100,20 +103,33 @@ class Ledger:
         run: str,
         resend: bool = False,
         marks: Mapping[str, str] = NOTHING,
+        evidence: Iterable[Evidence] = (),
         connection: Connection | None = None,
     ) -> list[Enqueued]:
         """Offer items; what is new or changed is queued. One answer for each, in their order.
 
-        ``marks`` are set along with it (see :meth:`mark`). With ``connection``, one to the same database, everything is
-        part of the caller's own transaction: it is there when that commits, and not if it does not. ``resend`` sends
-        what only a new version of the mapping changed.
+        ``marks`` are set along with it (see :meth:`mark`), ``evidence`` is kept (see :meth:`keep_evidence`). With
+        ``connection``, one to the same database, everything is part of the caller's own transaction: it is there when
+        that commits, and not if it does not. ``resend`` sends what only a new version of the mapping changed.
         """
-        offered = list(items)
+        offered, found = list(items), list(evidence)
         with self._joined(connection) as joined:
             now = self._clock()
             answers = enqueue.enqueue(joined, offered, site=site, run=run, resend=resend, now=now, codec=self._codec)
-            keep.put_all(joined, _MARKS, marks, now)
+            keep.put_all(joined, MARKS, marks, now)
+            _keep_evidence(joined, found, self._clock, self._codec)
             return answers
+
+    def keep_evidence(self, evidence: Iterable[Evidence], *, connection: Connection | None = None) -> list[str]:
+        """Keep revisions of consents; the keys of the patients for whom that changes anything.
+
+        From the commit on nothing is begun that was decided by the consents before; see :meth:`effect`. Of a consent
+        the highest revision counts, of the same revision the content that came last. ``connection`` as in
+        :meth:`enqueue`. Raises :class:`LedgerError` for a revision without an order.
+        """
+        found = list(evidence)
+        with self._joined(connection) as joined:
+            return _keep_evidence(joined, found, self._clock, self._codec)
 
     @contextmanager
     def _joined(self, connection: Connection | None) -> Iterator[Connection]:
@@ -125,11 +141,6 @@ class Ledger:
                 keep.check_key(connection, self._check, keep=False)
                 yield connection
 
-    def preview(self, items: Iterable[Item], *, site: str, resend: bool = False) -> list[Enqueued]:
-        """The answers that :meth:`enqueue` would give now; nothing is written."""
-        with self._store.read() as connection:
-            return enqueue.planned(connection, list(items), site=site, resend=resend).answers
-
     def adopt(self, found: Iterable[Adopted], *, site: str, run: str) -> int:
         """Take over what was read from the site after the ledger was lost; how many were not known yet."""
         with self._store.write() as connection:
@@ -137,26 +148,64 @@ class Ledger:
 
     # Sending.
 
-    def claim(self, site: str, worker: str, *, lanes: int = 64, limit: int = 2_000, lease: float = 60.0) -> list[Claim]:
+    def claim(
+        self,
+        site: str,
+        worker: str,
+        *,
+        gate: Gate,
+        timeout: float,
+        lanes: int = 64,
+        limit: int = 2_000,
+        lease: float = 60.0,
+    ) -> list[Claim]:
         """Lease up to ``lanes`` lanes for ``lease`` seconds, and hand out what is due of them, about ``limit`` in all.
 
-        Lanes with something urgent come first, then those that wait longest. A lane in which something is in doubt
-        hands out its doubts alone; else its queue in order, a record's resources never parted. What was handed out is
-        held until it is settled. Leases that ran out are taken back first.
+        ``gate`` decides about each delivery in the same transaction: what may not go is blocked, a doubt that may not
+        be looked at is parked. ``timeout`` is how many seconds a request of the worker may last, from before
+        :meth:`begin` to its end. Lanes with something urgent come first, then those that wait longest. A lane in which
+        something is in doubt hands out its doubts alone; else its queue in order, a record's resources never parted.
+        What was handed out is held until it is settled. Leases that ran out are taken back first, and changed consents
+        become effective (:meth:`effect`).
         """
+        terms = Terms(lanes, limit, lease, timeout)
         with self._store.write() as connection:
             now = self._clock()
             _rescue(connection, site, now)
-            return _claim(connection, site, worker, lanes=lanes, limit=limit, lease=lease, now=now, codec=self._codec)
+            withdrawal.effect(connection, now, _EFFECTS)
+            handed = claim(connection, site, worker, terms, gate=gate, now=now, codec=self._codec)
+        stopped: set[int] = set()
+        # Where all that was due may not go, there may be more behind it.
+        while not handed.claims and handed.stopped - stopped:
+            stopped |= handed.stopped
+            with self._store.write() as connection:
+                handed = claim(connection, site, worker, terms, gate=gate, now=self._clock(), codec=self._codec)
+        return handed.claims
 
-    def begin(self, bundles: Iterable[Outgoing]) -> None:
-        """Write down what is about to leave; when this returns, bytes may.
+    def begin(self, bundles: Iterable[Outgoing]) -> float:
+        """Write down what is about to leave; when this returns, bytes may, until the moment it returns.
 
-        Raises :class:`LeaseLost` where a lease is lost or past its end, :class:`LedgerError` where a delivery is not
-        claimed; then nothing is begun.
+        Raises :class:`LeaseLost` where a lease is lost or past its end, :class:`ConsentChanged` where a patient's
+        consents are not those by which the lane was handed out, :class:`LedgerError` where a delivery is not claimed;
+        then nothing is begun.
         """
         with self._store.write() as connection:
-            settle.begin(connection, list(bundles), self._clock())
+            return settle.begin(connection, list(bundles), self._clock())
+
+    def still_permitted(self, held: Lease) -> float | None:
+        """Until when a request may last that only reads, for a lane; None where it has to be decided anew.
+
+        Asked before each: it names the patient to the site. Raises :class:`LeaseLost`.
+        """
+        # Like one that writes: it has to wait for who is changing the consents at this moment.
+        with self._store.write() as connection:
+            now = self._clock()
+            lease.check(connection, [held], not_after=now)
+            try:
+                lease.permitted(connection, [held], now)
+            except ConsentChanged:
+                return None
+        return now + held.timeout
 
     def settle(self, results: Iterable[Result], *, ended: Iterable[Ended] = ()) -> None:
         """Write down what became of deliveries. A lane of which nothing is held any more is given back.
@@ -173,7 +222,10 @@ class Ledger:
             return lease.renew(connection, list(leases), self._clock() + seconds)
 
     def release(self, leases: Iterable[Lease]) -> Rescued:
-        """Give lanes back: what has not gone is queued, what was begun and not settled is in doubt."""
+        """Give lanes back: what has not gone is queued, what was begun and not settled is in doubt.
+
+        It says that no request of these lanes is under way any more.
+        """
         with self._store.write() as connection:
             return lease.release(connection, list(leases), self._clock())
 
@@ -182,62 +234,29 @@ class Ledger:
         with self._store.write() as connection:
             return lease.rescue(connection, site, self._clock())
 
-    def next_due(self, site: str) -> float | None:
-        """When a lane has something to hand out, or a lease ends; None where there is nothing to wait for."""
-        with self._store.read() as connection:
-            return lease.next_due(connection, site)
+    # Consents.
 
-    def bodies(self, ids: Iterable[int]) -> dict[int, bytes]:
-        """The kept bodies by number of the delivery."""
-        with self._store.read() as connection:
-            return look.bodies(connection, ids, self._codec)
+    def effect(self) -> list[str]:
+        """Make changed consents effective of which nothing older is under way at any site; the patients' keys.
 
-    # Looking.
+        That is so at the latest when the longest request that was begun before the change is over: what a worker has
+        not settled by then is in doubt, and its lanes are taken from it. What the older consents blocked is queued, to
+        be decided anew. A patient that somebody else is busy with is left for the next time.
+        """
+        with self._store.write() as connection:
+            return withdrawal.effect(connection, self._clock(), _EFFECTS)
 
-    def known(self, site: str, records: Iterable[tuple[str, str]]) -> list[Known]:
-        """What is known of records, given as (kind, record): every role and generation."""
-        with self._store.read() as connection:
-            return look.known(connection, site, records)
+    def follow(
+        self, site: str, patient: str, version: int, items: Iterable[Item], *, run: str
+    ) -> list[Enqueued] | None:
+        """Queue what follows from a version, and write down that it was drawn, both or neither.
 
-    def at_address(self, site: str, addresses: Iterable[tuple[str, str]]) -> list[Known]:
-        """What is known of resources, given as (resource type, resource id)."""
-        with self._store.read() as connection:
-            return look.at_address(connection, site, addresses)
-
-    def each_known(self, site: str, *, page: int = 1_000) -> Iterator[Known]:
-        """Everything that is known of a site, a page at a time, no transaction left open between them."""
-        after = 0
-        while True:
-            with self._store.read() as connection:
-                found = look.page(connection, site, after, page)
-            if not found:
-                return
-            yield from found
-            after = found[-1].resource
-
-    def standing(self, site: str | None = None) -> Standing:
-        """Counts and ages, of one site or of all."""
-        with self._store.read() as connection:
-            return look.standing(connection, site)
-
-    def find(self, where: Where, *, after: int = 0, limit: int = 1_000) -> list[Row]:
-        """Deliveries, by number behind ``after``."""
-        with self._store.read() as connection:
-            return look.find(connection, where, after, limit)
-
-    def failed(self, site: str | None = None, *, after: int = 0, limit: int = 1_000) -> list[Row]:
-        """Deliveries that wait for a person."""
-        return self.find(Where(site=site, states=tuple(sorted(FAILED))), after=after, limit=limit)
-
-    def of_run(self, run: str, site: str | None = None) -> dict[State, int]:
-        """How many deliveries of a run stand where."""
-        with self._store.read() as connection:
-            return look.of_run(connection, run, site)
-
-    def history(self, site: str, kind: str, record: str) -> list[Entry]:
-        """Everything that ever happened to a record, in time order."""
-        with self._store.read() as connection:
-            return history.history(connection, site, kind, record)
+        None, and nothing is written, where it is not the one to be followed: somebody did, or it changed again.
+        """
+        offered = list(items)
+        with self._store.write() as connection:
+            now = self._clock()
+            return withdrawal.follow(connection, site, patient, version, offered, run=run, now=now, codec=self._codec)
 
     # Mending.
 
@@ -284,22 +303,12 @@ class Ledger:
         with self._store.write() as connection:
             keep.put(connection, f"proof:{site}", "proof", document, self._clock())
 
-    def proof(self, site: str) -> Kept | None:
-        """What was proven of a site, and when."""
-        with self._store.read() as connection:
-            return keep.get(connection, f"proof:{site}", "proof")
-
     def learn_limit(self, site: str, name: str, value: int) -> int:
         """Remember a limit of a site; the lowest ever learnt holds, and is returned."""
         with self._store.write() as connection:
             lowest = min(value, keep.numbers(connection, f"limits:{site}").get(name, value))
             keep.put(connection, f"limits:{site}", name, str(lowest), self._clock())
             return lowest
-
-    def limits(self, site: str) -> dict[str, int]:
-        """The limits learnt of a site."""
-        with self._store.read() as connection:
-            return keep.numbers(connection, f"limits:{site}")
 
     def forget_limits(self, site: str) -> None:
         """Learn a site's limits anew."""
@@ -309,14 +318,8 @@ class Ledger:
     def set_mark(self, source: str, value: str) -> None:
         """Remember how far a source was read. With what was read from it: ``marks`` of :meth:`enqueue`."""
         with self._store.write() as connection:
-            keep.put(connection, _MARKS, source, value, self._clock())
-
-    def mark(self, source: str) -> str | None:
-        """How far a source was read."""
-        with self._store.read() as connection:
-            found = keep.get(connection, _MARKS, source)
-        return None if found is None else found.text
+            keep.put(connection, MARKS, source, value, self._clock())
 
 
-# The parameter ``lease`` of ``claim`` has the name of the module.
-_claim, _rescue = lease.claim, lease.rescue
+# Parameters have the names of these modules.
+_rescue, _keep_evidence = lease.rescue, evidence.keep

@@ -45,6 +45,7 @@ _KNOWN = (
         _newest.c.action,
         _newest.c.content,
         _newest.c.mapping,
+        func.coalesce(_acked.c.subject, _newest.c.subject, ""),
     )
     .join(lane, lane.c.id == resource.c.lane)
     .outerjoin(_newest, _newest.c.id == _NEWEST)
@@ -60,6 +61,17 @@ _BY_ADDRESS = _KNOWN.where(
     resource.c.resource_type == bindparam("kind"),
     resource.c.resource_id.in_(bindparam("values", expanding=True)),
 ).order_by(resource.c.id)
+_OF_PATIENT = _KNOWN.where(
+    resource.c.lane
+    == select(lane.c.id).where(lane.c.site == bindparam("site"), lane.c.key == bindparam("key")).scalar_subquery()
+).order_by(resource.c.id)
+_PATIENTS = (
+    select(lane.c.key)
+    .join(resource, resource.c.lane == lane.c.id)
+    .where(resource.c.kind == bindparam("kind"), resource.c.record == bindparam("record"))
+    .distinct()
+    .order_by(lane.c.key)
+)
 _PAGE = (
     _KNOWN.where(resource.c.site == bindparam("site"), resource.c.id > bindparam("after"))
     .order_by(resource.c.id)
@@ -96,6 +108,8 @@ _ROW = select(
     delivery.c.settled_at,
     delivery.c.bundle,
     delivery.c.version,
+    delivery.c.decision,
+    delivery.c.review_at,
 ).join(resource, resource.c.id == delivery.c.resource)
 
 
@@ -116,6 +130,16 @@ def _known(
         for chunk in moves.chunks([value for _, value in several]):
             rows = connection.execute(statement, {"site": site, "kind": kind, "values": chunk})
             yield from map(_as_known, rows)
+
+
+def of_patient(connection: Connection, site: str, key: str) -> list[Known]:
+    """Every identity of a patient at a site."""
+    return [_as_known(row) for row in connection.execute(_OF_PATIENT, {"site": site, "key": key})]
+
+
+def patients_of(connection: Connection, kind: str, record: str) -> list[str]:
+    """The keys of the patients whose a record is or was."""
+    return list(connection.execute(_PATIENTS, {"kind": kind, "record": record}).scalars())
 
 
 def page(connection: Connection, site: str, after: int, most: int) -> list[Known]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, literal, or_, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, literal, or_, select, update
 
-from fhirbridge.ledger import moves
+from fhirbridge.ledger import locks, moves
 from fhirbridge.ledger.enqueue import MAKE, inserted
 from fhirbridge.ledger.look import conditions
 from fhirbridge.ledger.moves import Move
 from fhirbridge.ledger.revision import rank
-from fhirbridge.ledger.schema import IS_FAILED, IS_OPEN, delivery, payload, resource
+from fhirbridge.ledger.schema import IS_FAILED, IS_OPEN, delivery, lane, patient, payload, resource
 from fhirbridge.ledger.settle import LEARNT
 from fhirbridge.ledger.states import Action, Server, State, after
 from fhirbridge.ledger.words import Adopted, Where
@@ -21,6 +21,18 @@ _THERE = select(resource.c.record, resource.c.role, resource.c.generation).where
     resource.c.site == bindparam("site"),
     resource.c.kind == bindparam("kind"),
     resource.c.record.in_(bindparam("records", expanding=True)),
+)
+# The consents may say something about what is there, and nobody has looked yet.
+_FOUND = (
+    update(lane)
+    .where(lane.c.id == bindparam("it"))
+    .values(
+        fence=case((lane.c.fence == 0, 1), else_=lane.c.fence),
+        following=select(patient.c.effective_version)
+        .where(patient.c.key == lane.c.key, patient.c.effective_version > 0)
+        .correlate(lane)
+        .scalar_subquery(),
+    )
 )
 _ACKED_BY = update(resource).where(resource.c.id == bindparam("it")).values(acked=bindparam("by"))
 _LANES = select(resource.c.lane).where(resource.c.id.in_(bindparam("ids", expanding=True)))
@@ -32,7 +44,7 @@ _AGAIN = update(delivery).where(delivery.c.id == bindparam("it")).values(attempt
 
 def adopt(connection: Connection, found: Sequence[Adopted], *, site: str, run: str, now: float) -> int:
     """Write down what the site holds, as deliveries that it acknowledged. Identities that are known are left alone."""
-    lanes = moves.lock_keys(connection, site, {one.lane for one in found})
+    lanes = locks.lanes_of(connection, site, {one.lane for one in found})
     there = _there(connection, site, found)
     new = {
         (one.kind, one.record, one.role, one.generation): one
@@ -82,11 +94,13 @@ def adopt(connection: Connection, found: Sequence[Adopted], *, site: str, run: s
             "enqueued_at": now,
             "start": 0,
             "length": 0,
+            "subject": "",
         }
         for number, one in zip(resources, new.values(), strict=True)
     ]
     numbers = inserted(connection, delivery, deliveries)
     pairs = list(zip(resources, numbers, strict=True))
+    moves.many(connection, _FOUND, [{"it": lanes[key]} for key in sorted({one.lane for one in new.values()})])
     moves.many(connection, _ACKED_BY, [{"it": of, "by": number} for of, number in pairs])
     story = [
         {"resource": of, "delivery": number, "at": now, "event": "import", "after": made, "reason": ""}
@@ -126,7 +140,7 @@ def learn(
 
 
 def _lock_of(connection: Connection, resources: Sequence[int]) -> None:
-    moves.lock(
+    locks.lanes(
         connection,
         [one for chunk in moves.chunks(resources) for one in connection.execute(_LANES, {"ids": chunk}).scalars()],
     )
@@ -138,7 +152,7 @@ def replay(connection: Connection, where: Where, now: float) -> int:
         resource, resource.c.id == delivery.c.resource
     )
     chosen = chosen.where(IS_FAILED, delivery.c.id == _NEWEST, *conditions(where))
-    moves.lock(connection, [row.lane for row in connection.execute(chosen)])
+    locks.lanes(connection, [row.lane for row in connection.execute(chosen)])
     rows = connection.execute(chosen).all()
     back = [
         Move(row.id, row.resource, "replay", State(row.state), after("replay", State(row.state)), "", now)
@@ -178,6 +192,7 @@ def resend(connection: Connection, resources: Sequence[int], *, run: str, now: f
         "version": None,
         "run": run,
         "enqueued_at": now,
+        "decision": None,
     }
     copies = [{name: value for name, value in row._mapping.items() if name != "id"} | anew for row in rows]
     moves.many(connection, MAKE, copies)

@@ -1,4 +1,4 @@
-"""How a delivery moves: lanes locked, rows changed only from the state they are believed in, and the story kept.
+"""How a delivery moves: rows changed only from the state they are believed in, and the story kept.
 
 Whoever calls anything here that changes a delivery holds the lock of its lane.
 """
@@ -14,9 +14,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Dialect, UpdateBase, bindparam, case, exists, func, insert, or_, select, update
 
 from fhirbridge.errors import LedgerError
-from fhirbridge.ledger.schema import IS_OPEN, IS_UNKNOWN, IS_URGENT, delivery, event, lane, resource
+from fhirbridge.ledger.schema import IS_BLOCKED, IS_OPEN, IS_UNKNOWN, IS_URGENT, delivery, event, lane, resource
 from fhirbridge.ledger.states import FAILED, OPEN, State, after
-from fhirbridge.ledger.store import upsert
 
 T = TypeVar("T")
 # Below what either database takes as parameters of one statement.
@@ -25,7 +24,10 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One delivery's move, off the happy path. What is None stays as it is; ``bundle`` is the attempt that it ends."""
+    """One delivery's move, off the happy path. What is None stays as it is; ``bundle`` is the attempt that it ends.
+
+    ``decision`` is that of a gate; ``review_at``, when a block may end by itself, is forgotten with the next move.
+    """
 
     delivery: int
     resource: int
@@ -36,6 +38,8 @@ class Move:
     next_at: float | None = None
     bundle: str | None = None
     version: str | None = None
+    decision: int | None = None
+    review_at: float | None = None
 
 
 _MOVE = (
@@ -48,6 +52,8 @@ _MOVE = (
         reason=func.coalesce(bindparam("why"), delivery.c.reason),
         version=func.coalesce(bindparam("learnt"), delivery.c.version),
         looks=delivery.c.looks + bindparam("looked"),
+        decision=func.coalesce(bindparam("under"), delivery.c.decision),
+        review_at=bindparam("review"),
     )
 )
 _NEWEST = (
@@ -67,10 +73,11 @@ _HEAD = (
     .limit(1)
     .correlate(lane)
 )
+_REVIEW = select(func.min(delivery.c.review_at)).where(delivery.c.lane == lane.c.id, IS_BLOCKED).correlate(lane)
 _URGENT = exists().where(delivery.c.lane == lane.c.id, IS_URGENT).correlate(lane)
-_WAITING = select(lane.c.id, _DOUBT.scalar_subquery(), _HEAD.scalar_subquery(), _URGENT).where(
-    lane.c.id.in_(bindparam("lanes", expanding=True)), lane.c.held == 0
-)
+_WAITING = select(
+    lane.c.id, _DOUBT.scalar_subquery(), _HEAD.scalar_subquery(), _REVIEW.scalar_subquery(), _URGENT
+).where(lane.c.id.in_(bindparam("lanes", expanding=True)), lane.c.held == 0)
 _FREE = (
     update(lane)
     .where(lane.c.id == bindparam("it"))
@@ -88,13 +95,6 @@ _READY = (
     )
 )
 TELL = insert(event)
-_BY_KEY = (
-    select(lane.c.key, lane.c.id)
-    .where(lane.c.site == bindparam("site"), lane.c.key.in_(bindparam("keys", expanding=True)))
-    .order_by(lane.c.id)
-    .with_for_update()
-)
-_LOCK = select(lane.c.id).where(lane.c.id.in_(bindparam("lanes", expanding=True))).order_by(lane.c.id).with_for_update()
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -115,7 +115,9 @@ def many(connection: Connection, statement: UpdateBase, rows: list[dict[str, Any
         rows = [constants | row for row in rows]
     if names is None:
         return connection.exec_driver_sql(sql, rows).rowcount
-    return connection.exec_driver_sql(sql, list(map(itemgetter(*names), rows))).rowcount
+    # Of one name alone itemgetter makes no tuple.
+    values = list(map(itemgetter(*names), rows)) if len(names) > 1 else [(row[names[0]],) for row in rows]
+    return connection.exec_driver_sql(sql, values).rowcount
 
 
 @lru_cache(maxsize=256)
@@ -127,31 +129,6 @@ def _compiled(
     constants = {name: value for name, value in compiled.params.items() if name not in keys}
     names = tuple(compiled.positiontup) if compiled.positional and compiled.positiontup else None
     return str(compiled), names, constants
-
-
-def lock(connection: Connection, lanes: Iterable[int]) -> None:
-    """Lock lanes, in the order in which everybody locks them."""
-    for chunk in chunks(sorted(set(lanes))):
-        connection.execute(_LOCK, {"lanes": chunk}).all()
-
-
-def lock_keys(connection: Connection, site: str, keys: Iterable[str]) -> dict[str, int]:
-    """Lock the lanes of these keys, made where they are not there; their numbers by key."""
-    wanted = sorted(set(keys))
-    found = _numbers(connection, site, wanted)
-    missing = [key for key in wanted if key not in found]
-    if missing:
-        rows = [{"site": site, "key": key, "priority": 1, "fence": 0, "held": 0} for key in missing]
-        connection.execute(upsert(connection, lane).on_conflict_do_nothing(), rows)
-        found |= _numbers(connection, site, missing)
-    return found
-
-
-def _numbers(connection: Connection, site: str, keys: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for chunk in chunks(keys):
-        found.update((key, number) for key, number in connection.execute(_BY_KEY, {"site": site, "keys": chunk}))
-    return found
 
 
 def overtaken(connection: Connection, ids: Sequence[int]) -> dict[int, bool]:
@@ -189,6 +166,8 @@ def apply(connection: Connection, moves: Sequence[Move], now: float) -> None:
             "why": one.reason,
             "learnt": one.version,
             "looked": int(one.event == "look"),
+            "under": one.decision,
+            "review": one.review_at,
         }
         for one in moves
     ]
@@ -208,6 +187,7 @@ def told(connection: Connection, moves: Iterable[Move], now: float) -> None:
             "after": one.after,
             "bundle": one.bundle,
             "reason": one.reason or "",
+            "decision": one.decision,
         }
         for one in moves
     ]
@@ -227,13 +207,13 @@ def expect(changed: int, wanted: int) -> None:
 def free(connection: Connection, lanes: Iterable[int], now: float) -> None:
     """Give back the lanes of which nothing is held any more, and say when each has something to hand out.
 
-    A doubt comes first, since nothing passes it; else the head of the queue. Never earlier than now: a lane that had
-    its turn goes behind those that wait.
+    A doubt comes first, since nothing passes it; else the head of the queue, or what is blocked until some time. Never
+    earlier than now: a lane that had its turn goes behind those that wait.
     """
     rows = []
     for chunk in chunks(sorted(set(lanes))):
-        for number, doubt, head, urgent in connection.execute(_WAITING, {"lanes": chunk}):
-            due = head if doubt is None else doubt
+        for number, doubt, head, review, urgent in connection.execute(_WAITING, {"lanes": chunk}):
+            due = min((one for one in (head, review) if one is not None), default=None) if doubt is None else doubt
             rows.append({"it": number, "due": None if due is None else max(due, now), "order": int(not urgent)})
     many(connection, _FREE, rows)
 

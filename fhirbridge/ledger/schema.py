@@ -1,8 +1,11 @@
 """The tables, one schema for SQLite and PostgreSQL. They may live beside a clinic's own tables: every name has our
 prefix.
 
-``lane`` is the lock: whoever moves a delivery, or changes what is known under its identity, holds the row of its lane.
-``delivery`` is the hot table; bodies are kept apart, compressed, one blob for what one call brought for one lane.
+``lane`` is one patient at one site, ``patient`` the same patient everywhere: they share their key. ``lane`` is the
+lock: whoever moves a delivery, or changes what is known under its identity, holds the row of its lane. Whoever decides
+on a patient's deliveries, or begins one, shares the row of the patient; whoever changes the patient's consents holds
+it. Lanes are locked before patients, each in the order of their numbers. ``delivery`` is the hot table; bodies are kept
+apart, compressed, one blob for what one call brought for one lane.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from sqlalchemy import (
 from fhirbridge.ledger.states import FAILED, OPEN, Action, Server, State
 
 # The newest migration. A test holds it to migrations/versions.
-VERSION = "0001"
+VERSION = "0002"
 VERSION_TABLE = "fhirbridge_version"
 
 # SQLite counts rows only in a column whose type is exactly INTEGER.
@@ -52,6 +55,62 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 
+patient = Table(
+    "fhirbridge_patient",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("key", Text, nullable=False),
+    # Grows with every change of the patient's consents.
+    Column("version", Integer, nullable=False),
+    Column("requested_at", Double),
+    # The newest version of which nothing older is under way any more.
+    Column("effective_version", Integer, nullable=False),
+    Column("effective_at", Double),
+    UniqueConstraint("key", name="fhirbridge_patient_key"),
+    CheckConstraint("effective_version <= version", name="fhirbridge_patient_effective"),
+)
+IS_REQUESTED = text("effective_version < version")
+Index("fhirbridge_patient_requested", patient.c.id, sqlite_where=IS_REQUESTED, postgresql_where=IS_REQUESTED)
+
+# The consents of a patient, every revision: the clinic's own, and those found at sites.
+consent = Table(
+    "fhirbridge_consent",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("patient", Number, ForeignKey(patient.c.id), nullable=False),
+    # The name of a site; "" for the clinic.
+    Column("source", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("rank", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    # NULL: could not be read; the reason says why.
+    Column("codec", Text),
+    Column("body", LargeBinary),
+    Column("reason", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    UniqueConstraint("patient", "source", "record", "rank", "content", name="fhirbridge_consent_revision"),
+    CheckConstraint("(codec IS NULL) = (body IS NULL)", name="fhirbridge_consent_body"),
+)
+
+# What a gate said, each distinct answer of a patient at a site once.
+decision = Table(
+    "fhirbridge_decision",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("site", Text, nullable=False),
+    Column("patient", Number, ForeignKey(patient.c.id), nullable=False),
+    Column("act", Text, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("consents", Text, nullable=False),
+    Column("trail", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    UniqueConstraint("digest", name="fhirbridge_decision_digest"),
+    CheckConstraint(_one_of("effect", ("permit", "deny")), name="fhirbridge_decision_effect"),
+)
+
 lane = Table(
     "fhirbridge_lane",
     metadata,
@@ -62,11 +121,20 @@ lane = Table(
     Column("priority", Integer, nullable=False),
     # When it has something to hand out; NULL: nothing open.
     Column("ready_at", Double),
+    # Grows with every claim; 0: nothing of it was ever at the site.
     Column("fence", Number, nullable=False),
     Column("worker", Text),
     Column("until", Double),
     # What the worker was handed and has not settled.
     Column("held", Integer, nullable=False),
+    # The version of the patient's consents by which was last decided what of it may go; NULL: nobody ever did.
+    Column("consents", Integer),
+    # How long a request of the worker may last, in seconds.
+    Column("timeout", Double),
+    # Until when a worker that lost the lane may still be sending.
+    Column("stray_until", Double),
+    # An effective version of which nobody has drawn the consequences at this site.
+    Column("following", Integer),
     UniqueConstraint("site", "key", name="fhirbridge_lane_key"),
     CheckConstraint("(worker IS NULL) = (until IS NULL)", name="fhirbridge_lane_lease"),
     CheckConstraint("held >= 0", name="fhirbridge_lane_held"),
@@ -74,6 +142,9 @@ lane = Table(
 FREE = text("worker IS NULL AND ready_at IS NOT NULL")
 LEASED = text("worker IS NOT NULL")
 Index("fhirbridge_lane_free", lane.c.site, lane.c.priority, lane.c.ready_at, sqlite_where=FREE, postgresql_where=FREE)
+IS_FOLLOWING = text("following IS NOT NULL")
+Index("fhirbridge_lane_patient", lane.c.key)
+Index("fhirbridge_lane_following", lane.c.site, sqlite_where=IS_FOLLOWING, postgresql_where=IS_FOLLOWING)
 Index("fhirbridge_lane_leased", lane.c.site, lane.c.until, sqlite_where=LEASED, postgresql_where=LEASED)
 
 resource = Table(
@@ -100,6 +171,7 @@ resource = Table(
     UniqueConstraint("site", "kind", "record", "role", "generation", name="fhirbridge_resource_identity"),
     CheckConstraint(_one_of("server", Server), name="fhirbridge_resource_server"),
 )
+Index("fhirbridge_resource_lane", resource.c.lane)
 Index("fhirbridge_resource_address", resource.c.site, resource.c.resource_type, resource.c.resource_id)
 
 payload = Table(
@@ -153,6 +225,12 @@ delivery = Table(
     Column("payload", Number),
     Column("start", Integer, nullable=False),
     Column("length", Integer, nullable=False),
+    # What a decision on it looks at; "" where it was queued before there were any.
+    Column("subject", Text, nullable=False),
+    # The one under which it was handed out or blocked.
+    Column("decision", Number),
+    # When a block may end by itself.
+    Column("review_at", Double),
     CheckConstraint(_one_of("action", Action), name="fhirbridge_delivery_action"),
     CheckConstraint(
         f"(settled_at IS NULL AND {_one_of('state', OPEN)})"
@@ -165,6 +243,7 @@ delivery = Table(
 IS_OPEN = text("settled_at IS NULL")
 IS_URGENT = text("urgent AND settled_at IS NULL")
 IS_UNKNOWN = text("state = 'unknown'")
+IS_BLOCKED = text("state = 'blocked'")
 Index(
     "fhirbridge_delivery_open",
     delivery.c.lane,
@@ -175,6 +254,13 @@ Index(
 )
 Index("fhirbridge_delivery_urgent", delivery.c.lane, sqlite_where=IS_URGENT, postgresql_where=IS_URGENT)
 Index("fhirbridge_delivery_unknown", delivery.c.lane, sqlite_where=IS_UNKNOWN, postgresql_where=IS_UNKNOWN)
+Index(
+    "fhirbridge_delivery_blocked",
+    delivery.c.lane,
+    delivery.c.review_at,
+    sqlite_where=IS_BLOCKED,
+    postgresql_where=IS_BLOCKED,
+)
 Index("fhirbridge_delivery_failed", delivery.c.id, sqlite_where=IS_FAILED, postgresql_where=IS_FAILED)
 Index("fhirbridge_delivery_resource", delivery.c.resource, delivery.c.id)
 Index("fhirbridge_delivery_run", delivery.c.run)
@@ -192,6 +278,7 @@ event = Table(
     Column("after", Text),
     Column("bundle", Text),
     Column("reason", Text, nullable=False),
+    Column("decision", Number),
 )
 Index("fhirbridge_event_resource", event.c.resource)
 

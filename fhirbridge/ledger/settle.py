@@ -63,12 +63,15 @@ _END = (
 _ACKNOWLEDGED = {Action.PUT: Server.PRESENT, Action.RETRACT: Server.RETRACTED}
 
 
-def begin(connection: Connection, bundles: Sequence[Outgoing], now: float) -> None:
+def begin(connection: Connection, bundles: Sequence[Outgoing], now: float) -> float:
     """Write down what is about to leave. See ``Ledger.begin``."""
-    lease.check(connection, _leases(one for each in bundles for one in each.deliveries), not_after=now)
+    leases = _leases(one for each in bundles for one in each.deliveries)
+    lease.check(connection, leases, not_after=now)
+    lease.permitted(connection, leases, now)
     moves.many(connection, _OUTGOING, [_bundle(each, now) for each in bundles])
     rows = [{"it": one.id, "on": one.lease.lane, "within": each.id} for each in bundles for one in each.deliveries]
     moves.expect(moves.many(connection, _BEGIN, rows), len(rows))
+    return now + min((one.timeout for one in leases), default=0.0)
 
 
 def _bundle(each: Outgoing, now: float) -> dict[str, Any]:

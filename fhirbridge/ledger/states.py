@@ -24,6 +24,7 @@ class State(StrEnum):
     PARKED = "parked"
     SUPERSEDED = "superseded"
     RETRACTED = "retracted"
+    BLOCKED = "blocked"
 
 
 OPEN = frozenset({State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.UNKNOWN})
@@ -64,6 +65,8 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("import", None, S.ACKED, "read from the site after the ledger was lost"),
     Transition("supersede", None, S.SUPERSEDED, "a newer revision came in the same call"),
     Transition("claim", S.QUEUED, S.CLAIMED, "a worker leased the lane"),
+    Transition("block", S.QUEUED, S.BLOCKED, "the patient's consents do not permit it"),
+    Transition("unblock", S.BLOCKED, S.QUEUED, "the consents changed, or their time came: it is decided anew"),
     Transition("begin", S.CLAIMED, S.IN_FLIGHT, "its bundle is stored; bytes may leave"),
     # What the answer said.
     Transition("ack", S.IN_FLIGHT, S.ACKED, "the site proved it"),
@@ -79,7 +82,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("confirm", S.UNKNOWN, S.ACKED, "looked: it is there"),
     Transition("look", S.UNKNOWN, S.UNKNOWN, "looked: still no proof"),
     Transition("resend", S.UNKNOWN, S.QUEUED, "looked: not there, or the strategy is safe to repeat"),
-    Transition("give-up", S.UNKNOWN, S.PARKED, "cannot be told from here"),
+    Transition("give-up", S.UNKNOWN, S.PARKED, "cannot be told from here, or the consents forbid to ask"),
     # A worker that stopped, or died.
     Transition("release", S.CLAIMED, S.QUEUED, "the worker gave the lane back, or its lease ran out"),
     Transition("lose", S.IN_FLIGHT, S.UNKNOWN, "the worker gave up the lane, or its lease ran out"),
@@ -90,6 +93,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("supersede", S.UNKNOWN, S.SUPERSEDED, "instead of back to the queue"),
     Transition("supersede", S.PARKED, S.SUPERSEDED, "a newer revision goes instead"),
     Transition("supersede", S.REJECTED, S.SUPERSEDED, "a newer revision goes instead"),
+    Transition("supersede", S.BLOCKED, S.SUPERSEDED, "a newer revision goes instead"),
     # A retraction wins over every late retry.
     Transition("withdraw", S.QUEUED, S.RETRACTED, "the retraction goes instead"),
     Transition("withdraw", S.CLAIMED, S.RETRACTED, "instead of back to the queue"),
@@ -97,6 +101,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("withdraw", S.UNKNOWN, S.RETRACTED, "instead of back to the queue"),
     Transition("withdraw", S.PARKED, S.RETRACTED, "the retraction goes instead"),
     Transition("withdraw", S.REJECTED, S.RETRACTED, "the retraction goes instead"),
+    Transition("withdraw", S.BLOCKED, S.RETRACTED, "the retraction goes instead"),
     # A person decided.
     Transition("replay", S.PARKED, S.QUEUED, "somebody said: send it again"),
     Transition("replay", S.REJECTED, S.QUEUED, "somebody said: send it again"),

@@ -18,7 +18,8 @@ class Item:
 
     ``lane`` is the keyed hash of the patient's identifier, ``content`` the content hash, ``event`` when it happened
     (the order within the lane; ties keep the order of the call), ``urgent`` an adverse event, whose lane goes first.
-    ``body`` is FHIR JSON; a retraction by DELETE has none. ``revision`` is a number or a FHIR instant.
+    ``body`` is FHIR JSON; a retraction by DELETE has none. ``revision`` is a number or a FHIR instant. ``subject`` is
+    what a decision on it looks at (codes, labels, period), as the caller writes it; the ledger only keeps it.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Item:
     urgent: bool = False
     event: float = 0.0
     generation: int = 0
+    subject: str = field(default="", repr=False)
 
 
 class Decision(StrEnum):
@@ -81,7 +83,11 @@ class Adopted:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A worker's hold on a lane until ``until``. ``fence`` grows with every claim of the lane."""
+    """A worker's hold on a lane until ``until``. ``fence`` grows with every claim of the lane.
+
+    What it was handed was decided under version ``consents`` and may begin before ``permitted_until``; a request may
+    last ``timeout`` seconds.
+    """
 
     lane: int
     key: str
@@ -89,6 +95,9 @@ class Lease:
     worker: str
     fence: int
     until: float
+    consents: int
+    timeout: float
+    permitted_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,7 @@ class Delivery:
     version: str | None
     server_id: str | None
     acked: int | None
+    subject: str = field(repr=False)
     body: bytes | None = field(repr=False)
 
 
@@ -184,7 +194,8 @@ class Rescued:
 class Known:
     """An identity at a site: what the site holds, and the newest delivery that was asked for.
 
-    ``revision`` is the newest that was seen, be its content the same as that of an older one.
+    ``revision`` is the newest that was seen, be its content the same as that of an older one. ``subject`` is that of
+    what the site acknowledged last, or else of the newest delivery.
     """
 
     resource: int
@@ -211,6 +222,7 @@ class Known:
     action: Action | None
     content: str | None
     mapping: str | None
+    subject: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +244,10 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A delivery as it is listed."""
+    """A delivery as it is listed.
+
+    ``decision`` is the number of the one it was handed out or blocked by, ``review_at`` when a block may end by itself.
+    """
 
     id: int
     resource: int
@@ -258,6 +273,8 @@ class Row:
     settled_at: float | None
     bundle: str | None
     version: str | None
+    decision: int | None
+    review_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +309,7 @@ class Entry:
     attempt: int | None = None
     run: str = ""
     version: str | None = None
+    decision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ A record that was delivered once is corrected and retracted however old it is.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 
 from fhirbridge.ledger import Ledger
 from fhirbridge.records import Record
@@ -28,19 +27,10 @@ def begins_before(record: Record, start: dt.date) -> bool:
 
 
 class Backfill:
-    """The start date of one site. ``aside`` counts what :meth:`going` has left out."""
+    """The start date of one site."""
 
     def __init__(self, site: Site, ledger: Ledger) -> None:
         self._site, self._start, self._ledger = site.name, site.settings.start, ledger
-        self.aside = 0
-
-    def going(self, lines: Iterable[Line]) -> Iterator[Line]:
-        """The lines without those of records that are not to be queued."""
-        waiting = iter(lines)
-        while window := list(islice(waiting, _WINDOW)):
-            early, others = self.apart(window)
-            self.aside += len(early)
-            yield from others
 
     def apart(self, window: Sequence[Line]) -> tuple[list[Line], list[Line]]:
         """The lines of records that are not to be queued, and the others. Raises :class:`LedgerError`."""

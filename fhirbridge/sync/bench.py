@@ -16,6 +16,7 @@ from fhirbridge.sync.pace import Pace
 from fhirbridge.sync.points import At, nowhere
 from fhirbridge.sync.resolve import Elsewhere
 from fhirbridge.sync.retry import Decision, Do, Happened, Sent, decide, row_for
+from fhirbridge.sync.watch import guard
 from fhirbridge.sync.ways import Ways
 
 
@@ -52,6 +53,7 @@ class Bench:
     ) -> None:
         self.site = site
         self.ledger = ledger
+        guard(site.client)
         self.ways = Ways(site, ledger)
         self.elsewhere = Elsewhere(site, ledger, self.ways.limit.entries, clock)
         self.clock = clock

@@ -11,16 +11,14 @@ from fhirbridge.fhir.bundle import State as EntryState
 from fhirbridge.fhir.json import Tree
 from fhirbridge.ledger import Action, Delivery, Server, State
 from fhirbridge.sync.bench import Bench
-from fhirbridge.sync.doubt import Look, look, verdict
+from fhirbridge.sync.doubt import Look, verdict
 from fhirbridge.sync.draft import Settlement, acked, body_of, later, set_aside
-from fhirbridge.sync.enqueue import revision_of
 from fhirbridge.sync.held import read_copies, says_the_same, version_of
-from fhirbridge.sync.plan import newest_revision, revision_key
-from fhirbridge.sync.prepare import GONE, MISSING, search
+from fhirbridge.sync.plan import newest_revision, revision_key, revision_of
+from fhirbridge.sync.prepare import GONE, MISSING, OPEN, asked_for, search
 from fhirbridge.sync.reason import Reason
-from fhirbridge.sync.references import with_literals, without_literals
-from fhirbridge.sync.resolve import patient_of, patient_pointer
-from fhirbridge.sync.retraction import is_retracted
+from fhirbridge.sync.references import without_literals
+from fhirbridge.sync.retraction import BY_DELETE, is_retracted
 from fhirbridge.sync.strategy import Refusal, Strategy
 from fhirbridge.sync.writing import target_of
 
@@ -64,17 +62,7 @@ def _look(bench: Bench, one: Delivery, strategy: Strategy, body: Tree | None) ->
         own = one.server_id or (one.resource_id if strategy.rung.key == "id" else None)
         return None if own is None else Look("read", Address(one.resource_type, own))
     target = target_of(body, bench.record_key, one.server_id, one.version if one.acked else None)
-    return look(strategy, target, _with_patient(bench, body) if strategy.rung.key == "content" else body)
-
-
-def _with_patient(bench: Bench, body: Tree) -> Tree:
-    """The resource with its patient's address, for searches by patient and time."""
-    patient = patient_of(body)
-    chart = bench.site.patients.find(patient) if patient is not None else None
-    pointer = patient_pointer(patient) if patient is not None else None
-    if not isinstance(chart, Address) or pointer is None:
-        return body
-    return with_literals(body, lambda one: chart if one == pointer else None)
+    return asked_for(bench, strategy, target, body)
 
 
 def _too_early(bench: Bench, one: Delivery, asked: Look | None) -> Settlement | None:
@@ -118,7 +106,7 @@ def _conclude(
         return set_aside(one, State.PARKED, GONE.code, (GONE,), server=Server.GONE)
     if asked is not None and asked.known and not found:
         return set_aside(one, State.PARKED, MISSING.code, (MISSING,))
-    return set_aside(one, State.PARKED, "doubt.open", (_OPEN,), outcome=EntryOutcome("unknown"))
+    return set_aside(one, State.PARKED, OPEN.code, (OPEN,), outcome=EntryOutcome("unknown"))
 
 
 def _found(bench: Bench, one: Delivery, reason: Reason, body: Tree, theirs: Tree) -> Settlement:
@@ -139,14 +127,13 @@ def _found(bench: Bench, one: Delivery, reason: Reason, body: Tree, theirs: Tree
 def _retracted(one: Delivery, reason: Reason, found: list[Tree] | None, copy: Copy) -> Settlement:
     if copy.gone:
         return acked(one, "updated", server=Server.GONE)
-    if found and is_retracted(found[0]):
+    if found and is_retracted(found[0]) and one.subject != BY_DELETE:
         return acked(one, "updated", version=version_of(found[0]), server_id=found[0].get("id"))
     # To retract twice does no harm: it is looked at again before anything is written.
     return later(one, State.QUEUED, replace(reason, looked=0, then="again"), None, (_NOT_DONE,))
 
 
 _NO_WAY = Fault("doubt.no_way", "", "nobody can find out whether it arrived", "ask the site, then replay or leave it")
-_OPEN = Fault("doubt.open", "", "the site does not say whether it arrived", "ask the site, then replay or leave it")
 _NOT_DONE = Fault(
     "site.not_done", "", "the site has not taken it yet", "it is sent again; push or sync goes on with it"
 )

@@ -6,18 +6,21 @@ in the same call: a projection that a correction took away, a record that was in
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fhirbridge.binding import MAPPING_VERSION, Binding
-from fhirbridge.fhir.json import Tree, canonical, dump
-from fhirbridge.ledger import FAILED, OPEN, Action, Decision, Enqueued, Item, Known, Ledger, Server
+from fhirbridge.fhir.json import dump
+from fhirbridge.ledger import FAILED, OPEN, Action, Decision, Enqueued, Evidence, Item, Known, Ledger, Server, State
 from fhirbridge.mapping import PRIMARY, Part
-from fhirbridge.records import DateTime, Instant, Record, Ref, to_json
-from fhirbridge.sync.plan import Planned, RevisionKey, revision_key
+from fhirbridge.records import DateTime, Instant, Record
+from fhirbridge.sync.evidence import moved
+from fhirbridge.sync.identity import content_of, lane_of
+from fhirbridge.sync.plan import Planned, RevisionKey, revision_key, revision_of
 from fhirbridge.sync.points import At, nowhere
+from fhirbridge.sync.retraction import WITH_CONSENT
+from fhirbridge.sync.subject import text_of
 
 # When a record's matter took place, by the field that says so; the first that is there counts.
 _WHEN = ("started_at", "measured_at", "performed_at", "signed_at", "onset", "detected_at", "recorded_at")
@@ -74,6 +77,11 @@ class Offered:
         return [offer.identity for offer, answer in self.answers if _stands(answer) and answer.state in OPEN]
 
     @property
+    def blocked(self) -> list[Identity]:
+        """Resources of this very content that wait for the patient's consent already."""
+        return [offer.identity for offer, answer in self.answers if _stands(answer) and answer.state is State.BLOCKED]
+
+    @property
     def superseded(self) -> list[Identity]:
         """Resources of which a newer revision goes instead."""
         return [offer.identity for offer, answer in self.answers if answer.decision is Decision.SUPERSEDED]
@@ -81,26 +89,6 @@ class Offered:
 
 def _stands(answer: Enqueued) -> bool:
     return answer.decision is Decision.UNCHANGED
-
-
-def lane_of(patient: Ref, key: bytes) -> str:
-    """The lane of a patient: a keyed hash of the identifier, from which nobody can guess the patient."""
-    # What the reference displays, or what kind of identifier it is, must not part one patient's records.
-    named = patient.identifier
-    same = to_json(patient) if named is None else {"system": named.system or "", "value": named.value or ""}
-    return hmac.new(key, b"lane|" + canonical(same), "sha256").hexdigest()[:32]
-
-
-def content_of(resource: Tree, key: bytes) -> str:
-    """The keyed hash of what a resource says: without its address, its tags and the versions that servers give.
-
-    A literal reference is no part of it: resources are hashed before delivery adds any.
-    """
-    meta = resource.get("meta")
-    said = {name: member for name, member in resource.items() if name not in ("id", "meta")}
-    if isinstance(meta, dict):
-        said["meta"] = {name: meta[name] for name in meta if name not in ("tag", "versionId", "lastUpdated")}
-    return hmac.new(key, canonical(said), "sha256").hexdigest()
 
 
 def moment_of(record: Record) -> DateTime | Instant | None:
@@ -127,16 +115,27 @@ class Intake:
         self.run = run
 
     def take(
-        self, records: Sequence[Planned], *, resend: bool = False, marks: Mapping[str, str] | None = None
+        self,
+        records: Sequence[Planned],
+        *,
+        evidence: Iterable[Evidence] = (),
+        resend: bool = False,
+        marks: Mapping[str, str] | None = None,
     ) -> list[Offered]:
         """Queue what is new of ``records``, all or nothing; one answer for each, in their order.
 
-        ``resend`` also queues what only another mapping version says otherwise; ``marks`` are kept in the same
-        transaction (how far a source was read). Raises :class:`LedgerError`.
+        ``evidence`` are the consents that came along, ``marks`` how far a source was read: both are kept in the same
+        transaction. ``resend`` also queues what only another mapping version says otherwise. Raises
+        :class:`LedgerError`.
         """
 
+        found = list(evidence)
+        found += list(moved(found, self._ledger))
+
         def store(items: Sequence[Item]) -> list[Enqueued]:
-            return self._ledger.enqueue(items, site=self._site, run=self.run, resend=resend, marks=marks or {})
+            return self._ledger.enqueue(
+                items, site=self._site, run=self.run, resend=resend, marks=marks or {}, evidence=found
+            )
 
         self._at("before-enqueue-commit")
         offered = self._decide(records, store)
@@ -179,9 +178,11 @@ class Intake:
         for part in one.parts:
             row = current.get(part.role)
             generation = 0 if row is None else row.generation
+            decided = refused
             if row is not None and refused is None and self._starts_anew(row, part, current, lane):
                 generation += 1
-            offers.append(self._offer(record, part, generation, lane, event, refused))
+                decided = _outdated(record, row)
+            offers.append(self._offer(record, part, generation, lane, event, decided))
         if refused is None:
             kept = {offer.identity for offer in offers}
             offers += [
@@ -192,8 +193,9 @@ class Intake:
         return offers
 
     def _starts_anew(self, row: Known, part: Part, current: Mapping[str, Known], lane: str) -> bool:
-        """Another patient's resource is never written over; a projection may come back after it was taken away."""
-        if row.lane != lane:
+        """Another patient's resource is never written over; a projection may come back after it was taken away, and
+        everything that was taken back with a consent."""
+        if row.lane != lane or _taken_with_consent(row):
             return True
         primary = current.get(PRIMARY)
         return row.withdrawn and part.role != PRIMARY and primary is not None and not primary.withdrawn
@@ -217,6 +219,7 @@ class Intake:
             urgent=part.resource_type in URGENT,
             event=event,
             generation=generation,
+            subject=text_of(record, Part(part.role, part.resource_type, own, resource)),
         )
         return Offer(item, Part(part.role, part.resource_type, own, resource), decided)
 
@@ -229,10 +232,14 @@ class Intake:
         return self._binding.resource_id(kind, record, f"{role}~{generation}")
 
 
-def withdrawal(row: Known, revision: int | str, event: float = 0.0, body: bytes | None = None) -> Item:
+def withdrawal(
+    row: Known, revision: int | str, event: float = 0.0, body: bytes | None = None, *, how: str = "", why: str = ""
+) -> Item:
     """The item that takes back a resource; what is to be written in its place is decided when it goes.
 
-    ``body`` is what was sent last, by which the resource is found where the site gave it its id.
+    ``body`` is what was sent last, by which the resource is found where the site gave it its id; ``how`` is
+    :data:`~fhirbridge.sync.retraction.BY_DELETE` where it must be deleted, whatever its type, and ``why``
+    :data:`~fhirbridge.sync.retraction.WITH_CONSENT` where it follows from a withdrawn consent.
     """
     return Item(
         kind=row.kind,
@@ -242,19 +249,15 @@ def withdrawal(row: Known, revision: int | str, event: float = 0.0, body: bytes 
         resource_type=row.resource_type,
         resource_id=row.resource_id,
         lane=row.lane,
-        content="",
+        content=why,
         mapping=MAPPING_VERSION,
         body=body,
         action=Action.RETRACT,
         urgent=row.resource_type in URGENT,
         event=event,
         generation=row.generation,
+        subject=how,
     )
-
-
-def revision_of(text: str) -> int | str:
-    """A revision as the ledger keeps it, as a record has it."""
-    return int(text) if text.isdecimal() else text
 
 
 def _newest_generations(known: Iterable[Known]) -> dict[str, Known]:
@@ -276,8 +279,20 @@ def _not_newer(record: Record, moved: Sequence[Known]) -> Decision | None:
     return Decision.CONFLICT if own == newest else None
 
 
+def _taken_with_consent(row: Known) -> bool:
+    return row.withdrawn and row.action is Action.RETRACT and row.content == WITH_CONSENT
+
+
+def _outdated(record: Record, row: Known) -> Decision | None:
+    """What forbids that a record comes back: it is older than what was taken back."""
+    if not _taken_with_consent(row):
+        return None
+    older = revision_key(record.revision) < revision_key(revision_of(row.revision))
+    return Decision.OUTDATED if older else None
+
+
 def _is_there(row: Known) -> bool:
     """Whether the site may hold a resource, or something is on its way to it."""
     if row.withdrawn or row.server in (Server.GONE, Server.RETRACTED):
         return False
-    return row.server is not Server.ABSENT or row.state in OPEN | FAILED
+    return row.server is not Server.ABSENT or row.state in OPEN | FAILED | {State.BLOCKED}

@@ -23,6 +23,7 @@ from fhirbridge.sources.position import Position
 from fhirbridge.sources.sql import Table
 from fhirbridge.sync.backfill import Backfill
 from fhirbridge.sync.enqueue import Intake, Offered
+from fhirbridge.sync.evidence import evidence_of
 from fhirbridge.sync.plan import Planned, planned
 
 _WINDOW = 500
@@ -64,6 +65,7 @@ class Taking:
     def __init__(self, site: Site, ledger: Ledger, intake: Intake) -> None:
         self.site, self.ledger = site, ledger
         self._intake = intake
+        self._key = site.mappings.binding.clinic.id_key
         self._backfill = Backfill(site, ledger)
 
     def take(self, window: Sequence[Line], marks: Mapping[str, str]) -> Taken:
@@ -76,10 +78,11 @@ class Taking:
                 refused.append(line)
             else:
                 try:
-                    ready.append(planned(line, line.record, self.site.mappings))
+                    ready.append(planned(line, line.record, self.site.mappings, self.site.policies))
                 except Refused as error:
                     refused.append(Line(line.file, line.line, faults=error.faults, raw=line.raw))
-        return Taken(self._intake.take(ready, marks=marks), refused, len(early))
+        offered = self._intake.take(ready, evidence=evidence_of(window, self._key), marks=marks)
+        return Taken(offered, refused, len(early))
 
 
 class Reading(Protocol):

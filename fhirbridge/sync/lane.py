@@ -18,6 +18,7 @@ from fhirbridge.sync.references import Pointer, Resolve, pointers, rank
 from fhirbridge.sync.resolve import named_by, own_addresses, patient_of, patient_pointer
 from fhirbridge.sync.retry import Do, Happened, Sent
 from fhirbridge.sync.sending import Sending, faults_of
+from fhirbridge.sync.watch import watched
 from fhirbridge.sync.writing import write
 
 # What an entry adds to a resource: its address, its request, the literal references.
@@ -29,23 +30,26 @@ class LaneWork:
 
     def __init__(self, bench: Bench, claim: Claim) -> None:
         self._bench = bench
+        self._lease = claim.lease
         self._open: dict[int, Delivery] = {one.id: one for one in claim.deliveries}
         self._chart: Address | None = None
         self._here: dict[Pointer, Address] = {}
         self._elsewhere: dict[Pointer, Address] = {}
 
     def run(self) -> None:
-        """Do what can be done now. Raises :class:`LedgerError`."""
+        """Do what can be done now. Raises :class:`LedgerError`, among them :class:`ConsentChanged`."""
+        bench = self._bench
         deliveries = list(self._open.values())
         doubts = [one for one in deliveries if one.state is State.UNKNOWN]
-        try:
-            if doubts:
-                self._settle(clear_up(self._bench, doubts))
-            going = [one for one in deliveries if one.state is not State.UNKNOWN]
-            if going and not self._bench.ended:
-                self._deliver(going)
-        except SiteError as error:
-            self._put_off(error)
+        with watched(bench.site.client, bench.ledger, self._lease, bench.clock, bench.site.settings.timeout):
+            try:
+                if doubts:
+                    self._settle(clear_up(bench, doubts))
+                going = [one for one in deliveries if one.state is not State.UNKNOWN]
+                if going and not bench.ended:
+                    self._deliver(going)
+            except SiteError as error:
+                self._put_off(error)
 
     def _deliver(self, going: Sequence[Delivery]) -> None:
         prepared = prepare(self._bench, going)

@@ -14,7 +14,7 @@ from fhirbridge.mapping import Part
 from fhirbridge.sources.lines import Line
 
 # From the worst to the best: a record is only as well off as the worst of its resources.
-_WORST_FIRST: tuple[State, ...] = ("unknown", "failed", "refused", "created", "updated", "unchanged")
+_WORST_FIRST: tuple[State, ...] = ("unknown", "failed", "refused", "blocked", "created", "updated", "unchanged")
 DELIVERED = frozenset({"created", "updated", "unchanged"})
 
 
@@ -24,6 +24,7 @@ class RecordOutcome:
 
     ``unchanged``: the site holds this revision, or a newer one, already. ``refused``: the record must change before it
     is sent again. ``failed``: it was not accepted now and may be sent again as it is. ``unknown``: it may have arrived.
+    ``blocked``: some of it waits in the ledger for the patient's consent, and goes by itself when that comes.
     ``before_start``: it is from before the site's backfill begins, and was not queued.
     """
 
@@ -78,6 +79,7 @@ _UNEXPLAINED: dict[State, Fault] = {
     "unknown": Fault("site.unknown", "", "the site's answer proves nothing about this record", "push it again"),
     "failed": Fault("site.failed", "", "the site could not take the record", "push it again"),
     "refused": Fault("site.refused", "", "the site refused the record without a reason", "ask the site"),
+    "blocked": Fault("consent.blocked", "", "the patient's consents do not permit it", "fhirbridge consent explain"),
 }
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from fhirbridge.consent import NO_POLICIES, Policies, labels_of
+from fhirbridge.consent.labels import ACT_CODE, codes_of
 from fhirbridge.fhir.json import Tree
 from fhirbridge.mapping import Mappings, Part
 from fhirbridge.records import Instant, Record
 from fhirbridge.sources.lines import Line
 from fhirbridge.sync.references import Pointer
 
+_PART_2 = frozenset({"substance_use", "substance_abuse"})
+# v3-ActCode: no redisclosure without consent directive.
+NOTICE: Tree = {"system": ACT_CODE, "code": "NORDSCLCD"}
 RevisionKey = tuple[int, int | dt.datetime]
 
 
@@ -30,15 +35,46 @@ class Planned:
         return self.record.kind, self.record.id
 
 
-def planned(line: Line, record: Record, mappings: Mappings) -> Planned:
-    """Map one record. Raises :class:`NotExpressible` and the other refusals of a mapping."""
+def planned(line: Line, record: Record, mappings: Mappings, policies: Policies = NO_POLICIES) -> Planned:
+    """Map one record, labelled as the clinic's ``policies`` want its content labelled.
+
+    Raises :class:`NotExpressible` and the other refusals of a mapping.
+    """
     written = mappings.to_fhir(record, line.residue)
-    return Planned(line, record, written.parts, written.dropped)
+    more = _labels(record, written.parts, policies).difference(record.sensitivity)
+    if more:
+        # Labels are the record's own, so that they stand in every resource of it and are read back from there.
+        record = record.model_copy(update={"sensitivity": (*record.sensitivity, *sorted(more))})
+        written = mappings.to_fhir(record, line.residue)
+    parts = written.parts if _PART_2.isdisjoint(record.sensitivity) else tuple(map(_with_notice, written.parts))
+    return Planned(line, record, parts, written.dropped)
+
+
+def _with_notice(part: Part) -> Part:
+    """The resource with the notice that has to go along with substance use records (42 CFR 2.32)."""
+    meta = part.resource.get("meta", {})
+    security = meta.get("security", [])
+    if any(isinstance(one, dict) and one.get("code") == NOTICE["code"] for one in security):
+        return part
+    resource = part.resource | {"meta": meta | {"security": [*security, NOTICE]}}
+    return Part(part.role, part.resource_type, part.id, resource)
+
+
+def _labels(record: Record, parts: Iterable[Part], policies: Policies) -> frozenset[str]:
+    if not policies.labels:
+        return frozenset()
+    codes = frozenset[tuple[str, str]]().union(*(codes_of(part.resource) for part in parts))
+    return labels_of(codes, record.kind, policies.labels)
 
 
 def revision_key(revision: int | str) -> RevisionKey:
     """What orders revisions: numbers by value, instants by moment, and a number never beats an instant."""
     return (0, revision) if isinstance(revision, int) else (1, Instant(revision).as_datetime())
+
+
+def revision_of(text: str) -> int | str:
+    """A revision as the ledger keeps it, as a record has it."""
+    return int(text) if text.isdecimal() else text
 
 
 def own_pointers(resource: Tree) -> Iterator[Pointer]:

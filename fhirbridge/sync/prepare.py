@@ -14,20 +14,20 @@ from fhirbridge.errors import Fault, SiteRefused
 from fhirbridge.fhir.bundle import ABSENT, Address, Copy, next_link, resources
 from fhirbridge.fhir.json import Tree, parse_object
 from fhirbridge.ledger import Action, Delivery, Server, State
+from fhirbridge.sync.before import is_before, is_ours_of_before
 from fhirbridge.sync.bench import Bench
 from fhirbridge.sync.conflict import merge
 from fhirbridge.sync.doubt import Look, carries, look
 from fhirbridge.sync.draft import Draft, Settlement, acked, body_of, set_aside
-from fhirbridge.sync.enqueue import revision_of
 from fhirbridge.sync.held import read_copies, read_copy, version_of
 from fhirbridge.sync.judge import Judgement, Ours, judge
-from fhirbridge.sync.plan import revision_key
+from fhirbridge.sync.plan import revision_key, revision_of
 from fhirbridge.sync.reason import Reason
-from fhirbridge.sync.references import Pointer, pointers, without_literals
-from fhirbridge.sync.resolve import patient_of
-from fhirbridge.sync.retraction import is_retracted, retraction
+from fhirbridge.sync.references import Pointer, pointers, with_literals, without_literals
+from fhirbridge.sync.resolve import patient_of, patient_pointer
+from fhirbridge.sync.retraction import BY_DELETE, is_retracted, retraction
 from fhirbridge.sync.strategy import Refusal, Strategy
-from fhirbridge.sync.writing import target_of
+from fhirbridge.sync.writing import Target, target_of
 
 
 @dataclass(slots=True)
@@ -61,8 +61,10 @@ def prepare(bench: Bench, deliveries: Sequence[Delivery]) -> Prepared:
     bench.at("after-consent")
     copies = _look(bench, going, ways, bodies)
     for one in going:
-        copy, several = copies.get(one.id, (ABSENT, False))
-        if several:
+        copy, several = copies.get(one.id, (ABSENT, 1))
+        if several is None:
+            prepared.settled.append(set_aside(one, State.PARKED, OPEN.code, (OPEN,)))
+        elif several > 1:
             prepared.settled.append(set_aside(one, State.PARKED, _SEVERAL.code, (_SEVERAL,), server=Server.CONFLICT))
         elif one.action is Action.RETRACT:
             _retract(bench, one, ways[one.id], copy, prepared)
@@ -108,10 +110,10 @@ def _without_strangers(
 
 def _look(
     bench: Bench, going: Iterable[Delivery], ways: dict[int, Strategy], bodies: dict[int, Tree | None]
-) -> dict[int, tuple[Copy, bool]]:
-    """The site's copy of each resource that may have one, and whether there are several."""
+) -> dict[int, tuple[Copy, int | None]]:
+    """The site's copy of each resource that may have one, and how many there are; ``None`` if it does not say."""
     wanted: dict[int, Address] = {}
-    found: dict[int, tuple[Copy, bool]] = {}
+    found: dict[int, tuple[Copy, int | None]] = {}
     for one in going:
         strategy = ways[one.id]
         if strategy.rung.key == "id" or one.server_id is not None:
@@ -120,14 +122,34 @@ def _look(
                 continue
             wanted[one.id] = Address(one.resource_type, one.server_id or one.resource_id)
         elif strategy.name == "search-then-create" or one.action is Action.RETRACT:
-            body = bodies[one.id]
-            asked = None if body is None else look(strategy, target_of(body, bench.record_key), body)
-            several = (
-                [] if asked is None else search(bench.site.client, one.resource_type, asked, body, bench.record_key)
-            )
-            found[one.id] = (Copy(several[0]) if several else ABSENT, len(several or ()) > 1)
+            several = _searched(bench, one, strategy, bodies[one.id])
+            found[one.id] = (Copy(several[0]) if several else ABSENT, None if several is None else len(several))
     copies = read_copies(bench.site.client, wanted.values(), bench.ways.limit.entries)
-    return found | {number: (copies[address], False) for number, address in wanted.items()}
+    return found | {number: (copies[address], 1) for number, address in wanted.items()}
+
+
+def _searched(bench: Bench, one: Delivery, strategy: Strategy, body: Tree | None) -> list[Tree] | None:
+    """What the site has of a resource that has no address known to us; ``None`` if it does not say."""
+    asked = None if body is None else asked_for(bench, strategy, target_of(body, bench.record_key), body)
+    if asked is not None and asked.by == "search":
+        return search(bench.site.client, one.resource_type, asked, body, bench.record_key)
+    # A first write goes where nothing can be asked. What cannot be found cannot be taken back either.
+    return None if one.action is Action.RETRACT and one.server is not Server.ABSENT else []
+
+
+def asked_for(bench: Bench, strategy: Strategy, target: Target, body: Tree) -> Look | None:
+    """How to ask for a resource: see :func:`fhirbridge.sync.doubt.look`."""
+    return look(strategy, target, _with_patient(bench, body) if strategy.rung.key == "content" else body)
+
+
+def _with_patient(bench: Bench, body: Tree) -> Tree:
+    """The resource with its patient's address, for searches by patient and time."""
+    patient = patient_of(body)
+    chart = bench.site.patients.find(patient) if patient is not None else None
+    pointer = patient_pointer(patient) if patient is not None else None
+    if not isinstance(chart, Address) or pointer is None:
+        return body
+    return with_literals(body, lambda one: chart if one == pointer else None)
 
 
 def search(client: Client, resource_type: str, asked: Look, ours: Tree | None, record_key: str) -> list[Tree] | None:
@@ -154,8 +176,11 @@ def _retract(bench: Bench, one: Delivery, strategy: Strategy, copy: Copy, prepar
         prepared.settled.append(acked(one, "unchanged", server=server))
         return
     version, own = version_of(theirs), theirs.get("id")
-    if is_retracted(theirs):
+    if is_retracted(theirs) and one.subject != BY_DELETE:
         prepared.settled.append(acked(one, "unchanged", version=version, server_id=own))
+        return
+    if one.subject == BY_DELETE:
+        prepared.drafts.append(Draft(one, strategy, theirs, True, version, own, deletes=True))
         return
     how = retraction(theirs, bench.ways.release, bench.site.settings.retract_without_status, bench.bases)
     if how.means == "park" or (how.means != "delete" and not strategy.updates):
@@ -190,8 +215,17 @@ def _put(bench: Bench, one: Delivery, strategy: Strategy, body: Tree, copy: Copy
 def _merge(
     bench: Bench, one: Delivery, strategy: Strategy, body: Tree, theirs: Tree, said: Judgement, prepared: Prepared
 ) -> None:
-    """Somebody wrote there since we did: both changes stand, or people decide."""
-    base = base_of(bench, one)
+    """Somebody wrote there since we did: both changes stand, or people decide.
+
+    Unless it is our own past that came back: a merge would take that for a change of theirs.
+    """
+    known = bench.ledger.known(bench.site.name, {(one.kind, one.record)})
+    row = next(row for row in known if row.resource == one.resource)
+    came_back = is_before(row, theirs, bench.revision_systems)
+    if came_back and is_ours_of_before(bench.site.name, bench.ledger, row, theirs, bench.revision_systems):
+        prepared.drafts.append(Draft(one, strategy, body, True, said.version, one.server_id))
+        return
+    base = None if came_back else base_of(bench, one)
     if base is None:
         fault = _FAULTS["conflict.unknown"]
         prepared.settled.append(set_aside(one, State.PARKED, fault.code, (fault,), server=Server.CONFLICT))
@@ -229,6 +263,7 @@ def base_of(bench: Bench, one: Delivery) -> Tree | None:
     return parse_object(kept[one.acked]) if one.acked in kept else None
 
 
+OPEN = Fault("doubt.open", "", "the site does not say whether it arrived", "ask the site, then replay or leave it")
 GONE = Fault("site.gone", "", "the resource was deleted at the site", "ask the site why; it is not brought back")
 MISSING = Fault(
     "site.missing", "", "the site no longer holds what it had acknowledged",

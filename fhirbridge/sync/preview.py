@@ -14,8 +14,13 @@ from fhirbridge.ledger import FAILED, Action, Decision, Enqueued, Ledger, Server
 from fhirbridge.records import Ref
 from fhirbridge.site import Site
 from fhirbridge.sources.lines import Line
+from fhirbridge.sync.backfill import Backfill
+from fhirbridge.sync.blocked import AREA, blocked
 from fhirbridge.sync.conflict import Clash, differences
-from fhirbridge.sync.enqueue import Intake, Offer, lane_of
+from fhirbridge.sync.enqueue import Intake, Offer
+from fhirbridge.sync.evidence import evidence_of
+from fhirbridge.sync.foresight import Foresight
+from fhirbridge.sync.identity import lane_of
 from fhirbridge.sync.plan import Planned, planned
 from fhirbridge.sync.push import WINDOW
 from fhirbridge.sync.strategy import Refusal
@@ -27,7 +32,10 @@ WOULD: tuple[Would, ...] = ("create", "update", "retract", "resend", "unchanged"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What would become of one resource. ``lane`` stands for its patient, ``changes`` are paths with keyed hashes."""
+    """What would become of one resource. ``lane`` stands for its patient, ``changes`` are paths with keyed hashes.
+
+    ``waits``: it is blocked by the patient's consents alone, so that nothing has to be mended.
+    """
 
     kind: str
     record: str
@@ -36,6 +44,7 @@ class Step:
     would: Would
     faults: tuple[Fault, ...] = ()
     changes: tuple[Clash, ...] = ()
+    waits: bool = False
 
     def as_json(self) -> Tree:
         """The step as one line."""
@@ -54,30 +63,37 @@ class Step:
 
 
 class Preview:
-    """The steps of a push that is not made. ``look``: ask the site for the patients of what would be sent."""
+    """The steps of a push that is not made at ``now`` (epoch seconds). ``look``: ask the site for the patients of what
+    would be sent. ``aside`` counts the records from before the start of the site's backfill."""
 
     def __init__(
-        self, site: Site, ledger: Ledger, *, resend: bool = False, diff: bool = False, look: bool = True
+        self, site: Site, ledger: Ledger, now: float, *, resend: bool = False, diff: bool = False, look: bool = True
     ) -> None:
         self._site, self._ledger = site, ledger
         self._resend, self._diff, self._look = resend, diff, look
+        self._foresight = Foresight(site, ledger, now)
         self._ways = Ways(site, ledger)
         self._intake = Intake(ledger, site.name, site.mappings.binding, "plan")
         self._key = site.mappings.binding.clinic.id_key
+        self._backfill = Backfill(site, ledger)
+        self.aside = 0
         self._charts: dict[str, Fault | None] = {}
 
     def steps(self, lines: Iterable[Line]) -> Iterator[Step]:
         """One step for each resource, and one for a record that cannot be mapped. Raises :class:`SiteError`."""
         waiting = iter(lines)
         while window := list(islice(waiting, WINDOW)):
+            self._foresight.take(evidence_of(window, self._key))
             ready: list[Planned] = []
-            for line in window:
+            early, others = self._backfill.apart(window)
+            self.aside += len(early)
+            for line in others:
                 record = line.record
                 if record is None:
                     yield Step("", "", "", "", "blocked", line.faults)
                     continue
                 try:
-                    ready.append(planned(line, record, self._site.mappings))
+                    ready.append(planned(line, record, self._site.mappings, self._site.policies))
                 except Refused as error:
                     lane = lane_of(record.patient, self._key)
                     yield Step(record.kind, record.id, "", lane, "blocked", error.faults)
@@ -93,13 +109,19 @@ class Preview:
         would = _would(offer, answer)
         faults: tuple[Fault, ...] = ()
         changes: tuple[Clash, ...] = ()
+        waits = False
+        if would in ("create", "update", "waiting"):
+            verdict = self._foresight.verdict(item, acked=answer.server is Server.PRESENT)
+            if not verdict.permit:
+                would, waits = "blocked", True
+                faults = (blocked(item.kind, item.record, f"{AREA}{verdict.reason}"),)
         if would in ("create", "update"):
             fault = self._blocked(patient, offer)
             if fault is not None:
                 would, faults = "blocked", (fault,)
             elif would == "update" and self._diff:
                 changes = self._changes(offer)
-        return Step(item.kind, item.record, item.role, item.lane, would, faults, changes)
+        return Step(item.kind, item.record, item.role, item.lane, would, faults, changes, waits)
 
     def _blocked(self, patient: Ref, offer: Offer) -> Fault | None:
         way = self._ways.of(offer.item.resource_type)
@@ -137,6 +159,8 @@ def _would(offer: Offer, answer: Enqueued) -> Would:
             return "blocked"
         case Decision.UNCHANGED if answer.state in FAILED:
             return "blocked"
+        case Decision.UNCHANGED if answer.state is State.BLOCKED:
+            return "update" if answer.server is Server.PRESENT else "create"
         case Decision.UNCHANGED if answer.state not in (None, State.ACKED):
             return "waiting"
         case _:

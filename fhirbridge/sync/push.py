@@ -6,9 +6,7 @@ that is started with. What another worker delivers meanwhile counts as well.
 
 from __future__ import annotations
 
-import datetime as dt
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -21,13 +19,16 @@ from fhirbridge.mapping import Part
 from fhirbridge.site import Site
 from fhirbridge.sources.lines import Line
 from fhirbridge.sync.backfill import Backfill
-from fhirbridge.sync.bench import Report
+from fhirbridge.sync.bench import Report, Tell, nobody
+from fhirbridge.sync.blocked import blocked
 from fhirbridge.sync.enqueue import Identity, Intake, Offered
+from fhirbridge.sync.evidence import evidence_of
 from fhirbridge.sync.outcomes import RecordOutcome, combine
 from fhirbridge.sync.plan import Planned, planned
 from fhirbridge.sync.points import At, nowhere
 from fhirbridge.sync.rate import keep_rate
 from fhirbridge.sync.reason import Reason
+from fhirbridge.sync.runs import new_run
 from fhirbridge.sync.ways import check_writable
 from fhirbridge.sync.worker import DEFAULT, Settings, Sleep, Worker
 
@@ -40,15 +41,10 @@ _OVER = frozenset(State) - OPEN
 _BETWEEN_LOOKS = 1.0
 
 
-def new_run(now: float) -> str:
-    """An id for one run: when it began, and something nobody else has."""
-    return f"{dt.datetime.fromtimestamp(now, dt.UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
-
-
 @dataclass(frozen=True, slots=True)
 class How:
-    """How a push works: the run's id, whether to send what only the mapping changed, seconds of patience, and what
-    tests hold in their hands."""
+    """How a push works: the run's id, whether to send what only the mapping changed, seconds of patience, who hears
+    what became of each delivery, and what tests hold in their hands."""
 
     run: str = ""
     resend: bool = False
@@ -58,6 +54,7 @@ class How:
     sleep: Sleep | None = None
     chance: Random | None = None
     at: At = nowhere
+    tell: Tell = nobody
 
 
 def push(lines: Iterable[Line], site: Site, ledger: Ledger, how: How = How()) -> Iterator[RecordOutcome]:
@@ -73,6 +70,7 @@ def push(lines: Iterable[Line], site: Site, ledger: Ledger, how: How = How()) ->
     waiting = iter(lines)
     while window := list(islice(waiting, WINDOW)):
         yield from run.window(window)
+    run.finish()
 
 
 class _Run:
@@ -80,10 +78,11 @@ class _Run:
 
     def __init__(self, site: Site, ledger: Ledger, how: How) -> None:
         self._site, self._ledger, self._how = site, ledger, how
-        self._intake = Intake(ledger, site.name, site.mappings.binding, how.run or new_run(how.clock()), how.at)
+        self._run = how.run or new_run(how.clock())
+        self._intake = Intake(ledger, site.name, site.mappings.binding, self._run, how.at)
         self._worker = Worker(
             site, ledger, settings=how.settings, clock=how.clock, sleep=how.sleep, chance=how.chance,
-            at=how.at, tell=self._hear,
+            at=how.at, tell=self._hear, run=self._run,
         )  # fmt: skip
         check_writable(self._worker.ways, (kind.resource_type for kind in site.mappings.kinds.values()))
         self._backfill = Backfill(site, ledger)
@@ -91,6 +90,8 @@ class _Run:
         self._queued: set[Identity] = set()
         self._reports: dict[Identity, Report] = {}
         self._looked = 0.0
+        self._key = site.mappings.binding.clinic.id_key
+        self._concerned: set[str] = set()
 
     def window(self, window: Sequence[Line]) -> Iterator[RecordOutcome]:
         """Queue these lines, deliver, and tell of each."""
@@ -103,10 +104,12 @@ class _Run:
                 ready.append(found)
             else:
                 yield found
-        offered = self._intake.take(ready, resend=self._how.resend)
+        evidence = list(evidence_of(window, self._key))
+        self._concerned.update(one.patient for one in evidence)
+        offered = self._intake.take(ready, evidence=evidence, resend=self._how.resend)
         self._replay([identity for one in offered for identity in one.failed])
         self._queued = {identity for one in offered for identity in one.queued}
-        earlier = (several for one in offered for several in (one.underway, one.superseded, one.failed))
+        earlier = (several for one in offered for several in (one.underway, one.superseded, one.failed, one.blocked))
         concerned = self._queued.union(*earlier)
         self._waiting = set(concerned)
         self._reports = {}
@@ -123,7 +126,22 @@ class _Run:
         if away is not None:
             raise SiteUnreachable(away.reason, hint=away.hint)
 
+    def finish(self) -> None:
+        """Deliver what the consents of this push released, and take back what they withdrew. Raises as :meth:`window`.
+
+        A consent may stand behind the records that wait for it. What is not done in time goes with the next push.
+        """
+        if self._concerned:
+            self._worker.run(self._something_follows, self._how.patience)
+
+    def _something_follows(self) -> bool:
+        if any(one.key in self._concerned for one in self._ledger.requested()):
+            return True
+        states = {} if self._worker.idle else self._ledger.of_run(self._run, self._site.name)
+        return any(states.get(one) for one in OPEN)
+
     def _hear(self, report: Report) -> None:
+        self._how.tell(report)
         one = report.delivery
         identity = (one.kind, one.record, one.role, one.generation)
         self._reports[identity] = report
@@ -135,7 +153,9 @@ class _Run:
         if self._waiting and time.monotonic() - self._looked > _BETWEEN_LOOKS:
             self._looked = time.monotonic()
             rows = self._rows(self._waiting)
-            self._waiting -= {identity for identity, row in rows.items() if row.state in _OVER}
+            # What is blocked may be free in a moment, as long as a claim has not found that there is nothing to do.
+            over = _OVER if self._worker.idle else _OVER - {State.BLOCKED}
+            self._waiting -= {identity for identity, row in rows.items() if row.state in over}
         return bool(self._waiting)
 
     def _rows(self, identities: Iterable[Identity]) -> dict[Identity, Known]:
@@ -174,7 +194,8 @@ class _Run:
             return RecordOutcome(line, "refused", faults=(_RETRACTED,), dropped=dropped)
         # A line that only repeats one of the same push has changed nothing.
         repeated = dict.fromkeys(offered.superseded, False) | {
-            identity: identity not in self._queued for identity in (*offered.underway, *offered.failed)
+            identity: identity not in self._queued
+            for identity in (*offered.underway, *offered.failed, *offered.blocked)
         }
         ours = repeated | dict.fromkeys(offered.queued, True)
         entries: list[tuple[Part, EntryOutcome]] = []
@@ -199,6 +220,8 @@ class _Run:
         if not delivered and row is not None and row.state is State.ACKED:
             # Another worker has settled it since.
             return EntryOutcome("updated" if ours else "unchanged", version=row.version), ()
+        if row is not None and row.state is State.BLOCKED:
+            return EntryOutcome("blocked"), (blocked(row.kind, row.record, row.reason),)
         if row is not None and row.state in (State.UNKNOWN, State.IN_FLIGHT):
             return EntryOutcome("unknown"), () if report is None else report.faults
         if report is None:
@@ -213,7 +236,7 @@ def _plan(line: Line, site: Site) -> Planned | RecordOutcome:
     if line.record is None:
         return RecordOutcome(line, "refused", faults=line.faults)
     try:
-        return planned(line, line.record, site.mappings)
+        return planned(line, line.record, site.mappings, site.policies)
     except Refused as error:
         return RecordOutcome(line, "refused", faults=error.faults)
 

@@ -17,6 +17,12 @@ ENTERED_IN_ERROR = "entered-in-error"
 # HL7's backport of R5's AdverseEvent.status to R4, which it makes a modifier extension.
 AE_STATUS_MODIFIER = "http://hl7.org/fhir/uv/ae-research-backport-ig/StructureDefinition/status"
 
+# What stands on a retraction, in the place of a content, that follows from a withdrawn consent: another consent may
+# bring the record back, as a new resource.
+WITH_CONSENT = "consent"
+# The mark on a retraction that must be a DELETE, whatever the type: the patient, or the site's policy, wants that.
+BY_DELETE = "delete"
+
 WithoutStatus: TypeAlias = Literal["modifier", "delete", "park"]
 Means: TypeAlias = Literal["status", "modifier", "delete", "park"]
 

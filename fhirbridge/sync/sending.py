@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from fhirbridge.client.rest import path_of
 from fhirbridge.client.transport import Answer
-from fhirbridge.errors import Fault, FhirbridgeError, SiteError, SiteRefused
+from fhirbridge.errors import ConsentChanged, Fault, FhirbridgeError, SiteError, SiteRefused
 from fhirbridge.fhir.bundle import PASSING, Address, EntryOutcome
 from fhirbridge.fhir.bundle import State as EntryState
 from fhirbridge.fhir.json import Tree, dump
@@ -19,13 +19,13 @@ from fhirbridge.ledger import Ended, Outgoing, Server, State
 from fhirbridge.sync.bench import Bench
 from fhirbridge.sync.doubt import carries, look
 from fhirbridge.sync.draft import Draft, Settlement, acked, later, set_aside, settle
-from fhirbridge.sync.enqueue import revision_of
 from fhirbridge.sync.held import read_copy, says_the_same, version_of
-from fhirbridge.sync.plan import newest_revision, revision_key
+from fhirbridge.sync.plan import newest_revision, revision_key, revision_of
 from fhirbridge.sync.provenance import Written, provenance
 from fhirbridge.sync.reason import Reason
 from fhirbridge.sync.references import Resolve, with_literals, without_literals
 from fhirbridge.sync.retry import Decision, Do, Happened, Sent
+from fhirbridge.sync.watch import Stopwatch
 from fhirbridge.sync.writing import Proven, Target, Write, proved, proved_alone, write
 
 ResolveFor: TypeAlias = Callable[[Draft], Resolve]
@@ -44,7 +44,8 @@ class Sending:
     def run(self, *, alone: bool) -> list[Settlement]:
         """Begin, send, prove; one settlement for each draft, already in the ledger and reported.
 
-        Raises :class:`LedgerError`; whatever else breaks is settled as what it is.
+        Raises :class:`LedgerError`, among them :class:`ConsentChanged`, after which nothing was begun; whatever else
+        breaks is settled as what it is.
         """
         bench = self._bench
         (first,) = self._drafts[:1]
@@ -81,10 +82,16 @@ class Sending:
         tree = provenance(binding, self.id, written, bench.clock(), self._drafts[0].delivery.run)
         return [write(strategy, Target("Provenance", tree["id"]), tree, bench.site.client.base)]
 
-    def _begin(self, body: bytes) -> None:
+    def _begin(self, body: bytes) -> float:
+        """Until when (``time.monotonic``) the request may leave."""
+        bench = self._bench
+        # To wait for a turn takes time, in which a consent may be withdrawn: that comes first.
+        bench.site.client.turn()
         digest = hashlib.sha256(body).hexdigest()
-        self._bench.ledger.begin([Outgoing(self.id, [one.delivery for one in self._drafts], digest)])
-        self._bench.at("after-begin")
+        stopwatch = Stopwatch.started(bench.clock, bench.site.settings.timeout)
+        moment = bench.ledger.begin([Outgoing(self.id, [one.delivery for one in self._drafts], digest)])
+        bench.at("after-begin")
+        return stopwatch.until(moment)
 
     def _bundle(self, writes: list[Write]) -> tuple[list[Settlement], str]:
         client = self._bench.site.client
@@ -95,10 +102,10 @@ class Sending:
             "entry": [one.entry() for one in writes],
         }
         body = dump(bundle)
-        self._begin(body)
+        not_after = self._begin(body)
         sent = self._sent(writes, bundle=True)
         try:
-            answer = client.send("POST", client.base, body)
+            answer = client.send("POST", client.base, body, not_after=not_after)
         except SiteError as error:
             return self._broken(error, sent)
         if not 200 <= answer.status < 300:
@@ -114,10 +121,10 @@ class Sending:
     def _alone(self, one: Write) -> tuple[list[Settlement], str]:
         client = self._bench.site.client
         body = dump(one.resource)
-        self._begin(body)
+        not_after = self._begin(body)
         sent = self._sent([one], bundle=False)
         try:
-            answer = client.send(one.method, one.url, body, one.headers())
+            answer = client.send(one.method, one.url, body, one.headers(), not_after=not_after)
         except SiteError as error:
             return self._broken(error, sent)
         found = proved_alone(one, answer)
@@ -129,10 +136,10 @@ class Sending:
     def _delete(self, draft: Draft) -> tuple[list[Settlement], str]:
         client = self._bench.site.client
         address = Address(draft.delivery.resource_type, draft.server_id or draft.delivery.resource_id)
-        self._begin(f"DELETE {path_of(address)}".encode())
+        not_after = self._begin(f"DELETE {path_of(address)}".encode())
         sent = Sent(guarded=True, versioned=True, attempt=1 + draft.delivery.attempts)
         try:
-            client.delete(address, draft.version if draft.strategy.if_match else None)
+            client.delete(address, draft.version if draft.strategy.if_match else None, not_after=not_after)
         except SiteError as error:
             return self._broken(error, sent)
         return [acked(draft.delivery, "updated", bundle=self.id, server=Server.GONE)], "deleted"
@@ -219,7 +226,8 @@ class Sending:
         delivery = draft.delivery
         try:
             copy = read_copy(self._bench.site.client, address)
-        except SiteError:
+        except (SiteError, ConsentChanged):
+            # What was sent is in doubt, and must be settled, whatever was withdrawn since.
             reason = draft.reason.because("unproven")
             at = self._bench.clock()
             return later(delivery, State.UNKNOWN, reason, at, (), bundle=self.id, server_id=_other(draft, address))
@@ -227,8 +235,10 @@ class Sending:
         if copy.resource is None or not (made or carries(draft.target(self._bench.record_key), copy.resource)):
             return None
         version = version_of(copy.resource)
-        if made or says_the_same(draft.resource, without_literals(copy.resource)):
-            state: EntryState = "created" if made else "unchanged"
+        # A success for an update of that very resource, which has another version since: it is done, whatever was kept.
+        changed = draft.exists and found.state == "look" and version not in (None, draft.version)
+        if made or changed or says_the_same(draft.resource, without_literals(copy.resource)):
+            state: EntryState = "created" if made else "updated" if changed else "unchanged"
             return acked(delivery, state, bundle=self.id, version=version, server_id=address.id, status=found.status)
         reason = draft.reason.because("existed")
         return later(delivery, State.QUEUED, reason, None, (), bundle=self.id, server_id=_other(draft, address))

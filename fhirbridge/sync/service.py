@@ -12,8 +12,8 @@ from fhirbridge.site import Site
 from fhirbridge.sources import Line
 from fhirbridge.sync.enqueue import Intake
 from fhirbridge.sync.incremental import Reading, Taken, Taking
-from fhirbridge.sync.push import new_run
 from fhirbridge.sync.rate import keep_rate
+from fhirbridge.sync.runs import new_run
 from fhirbridge.sync.ways import check_writable
 from fhirbridge.sync.worker import Sleep, Worker
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fhirbridge.ledger import Action, Decision, Known, Ledger, Row, Where
-from fhirbridge.sync.enqueue import revision_of, withdrawal
+from fhirbridge.sync.enqueue import withdrawal
+from fhirbridge.sync.plan import revision_of
 
 _PAGE = 1_000
 

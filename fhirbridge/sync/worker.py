@@ -17,13 +17,17 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
-from fhirbridge.errors import Fault, LeaseLost
+from fhirbridge.errors import ConsentChanged, Fault, LeaseLost
 from fhirbridge.ledger import Claim, Lease, Ledger
 from fhirbridge.site import Site
 from fhirbridge.sync.bench import Bench, Tell, nobody
+from fhirbridge.sync.gate import gate_of
 from fhirbridge.sync.lane import LaneWork
 from fhirbridge.sync.points import At, nowhere
+from fhirbridge.sync.runs import new_run
+from fhirbridge.sync.watch import longest_send
 from fhirbridge.sync.ways import Ways
+from fhirbridge.sync.withdrawal import Following
 
 Sleep: TypeAlias = Callable[[float], object]
 # Somebody else may settle what we wait for, or take a lane; not longer than this without a look.
@@ -49,7 +53,8 @@ class Worker:
     """Delivers what the ledger has for one site.
 
     ``clock`` gives epoch seconds and ``sleep`` waits for some; ``at`` is called at each named point; ``tell`` hears
-    what became of each delivery in each attempt. One worker is run by one thread at a time; many may share a ledger.
+    what became of each delivery in each attempt. ``run`` is on what is taken back because a consent was withdrawn.
+    One worker is run by one thread at a time; many may share a ledger.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Worker:
         chance: Random | None = None,
         at: At = nowhere,
         tell: Tell = nobody,
+        run: str = "",
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._site = site.name
@@ -74,6 +80,10 @@ class Worker:
         self._sleep = self._waking.wait if sleep is None else sleep
         # Only for jitter.
         self._bench = Bench(site, ledger, clock=clock, chance=chance or Random(), at=at, tell=tell)  # noqa: S311
+        self._gate = gate_of(site)
+        self._following = Following(site, ledger, self._gate, run or new_run(clock()))
+        self._timeout = longest_send(site.settings)
+        self._idle = False
         self._leases: dict[int, Lease] = {}
         self._lock = threading.Lock()
         self._renewed = time.monotonic()
@@ -88,6 +98,11 @@ class Worker:
         """Why nothing more goes to this site until somebody acts, if that is so."""
         return self._bench.stopped
 
+    @property
+    def idle(self) -> bool:
+        """Whether the last claim found nothing that may go now: what is blocked then stays so for the time being."""
+        return self._idle
+
     def stop(self) -> None:
         """Begin nothing more; :meth:`run` ends when what is under way has been settled. For signal handlers too."""
         self._bench.stopping.set()
@@ -100,6 +115,7 @@ class Worker:
         :class:`LedgerError`; whatever ends it, requests under way are finished and settled first.
         """
         left = patience
+        self._idle = False
         running: set[Future[None]] = set()
         with ThreadPoolExecutor(self._settings.threads, thread_name_prefix="lane") as pool:
             try:
@@ -129,8 +145,15 @@ class Worker:
         lanes = min(self._settings.threads, pace.width) - busy
         if lanes <= 0 or pace.until > self._clock():
             return []
-        lease = self._settings.lease
-        claims = self._ledger.claim(self._site, self.name, lanes=lanes, limit=self._settings.limit, lease=lease)
+        settings = self._settings
+        claims = self._ledger.claim(
+            self._site, self.name, gate=self._gate, timeout=self._timeout, lanes=lanes, limit=settings.limit,
+            lease=settings.lease,
+        )  # fmt: skip
+        if self._following.draw(self._clock()) and not claims:
+            # What is to be taken back is due at once.
+            return self._claim(busy)
+        self._idle = not claims
         with self._lock:
             self._leases |= {one.lease.lane: one.lease for one in claims}
         if claims:
@@ -159,7 +182,11 @@ class Worker:
     def _work(self, claim: Claim) -> None:
         # Where somebody else has the lane by now, the ledger has changed nothing on our word.
         with contextlib.suppress(LeaseLost):
-            LaneWork(self._bench, claim).run()
+            try:
+                LaneWork(self._bench, claim).run()
+            except ConsentChanged:
+                # Our requests are over. What has not gone is decided anew by whoever claims the lane next.
+                self._ledger.release([claim.lease])
         # A lane that was left in the middle is given back in the end.
         if not self._bench.ended:
             with self._lock:

@@ -27,5 +27,7 @@ def server(folder: Path) -> Iterator[FakeServer]:
     with serving(FakeServer()) as running:
         identifier = {"system": "https://clinic.example/sid/patient", "value": "P-1"}
         running.put({"resourceType": "Patient", "id": "p1", "identifier": [identifier]})
-        (folder / "fhirbridge.toml").write_text(f'[clinic]\ndemo = true\n[site.s]\nbase_url = "{running.base}"\n')
+        # These tests are about delivery: nothing has to be permitted first.
+        site = f'[site.s]\nbase_url = "{running.base}"\nconsent = {{act = "store"}}\n'
+        (folder / "fhirbridge.toml").write_text(f"[clinic]\ndemo = true\n{site}")
         yield running

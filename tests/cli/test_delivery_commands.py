@@ -204,6 +204,15 @@ def test_sync_reads_on_where_it_ended_and_leaves_a_line_that_is_still_being_writ
     assert len(observations(server)) == 2
 
 
+def test_a_correction_that_a_restored_site_lost_is_not_taken_for_the_hospitals_change(server: FakeServer) -> None:
+    push(RATE)
+    push(CORRECTED)
+    (address,) = [one for one in server.resources if one.startswith("Observation/")]
+    del server.resources[address][1:]
+    push(CORRECTED | {"revision": 3, "notes": [{"text": "a third revision"}]})
+    assert observations(server)[0]["valueQuantity"]["value"] == 80
+
+
 def test_a_service_delivers_what_comes_and_ends_in_order_when_it_is_told_to(server: FakeServer, folder: Path) -> None:
     file = folder / "feed.ndjson"
     file.write_bytes(ndjson(RATE))

@@ -55,8 +55,12 @@ def lines(*trees: Tree) -> list[Line]:
     return [Line("f", number, *one, raw="raw") for number, one in enumerate(read, start=1)]
 
 
+# These tests are about delivery: nothing has to be permitted first.
+STORE = {"act": "store"}
+
+
 def site_of(server: FakeServer, kinds: dict[str, Kind] = KINDS, **settings_: Any) -> Site:
-    table = {"base_url": server.base, "timeout": 5, **settings_}
+    table = {"base_url": server.base, "timeout": 5, "consent": STORE, **settings_}
     config = Config(parse({"clinic": {"demo": True}, "site": {"s": table}}), Path(), {})
     return Site.open("s", config, kinds=kinds)
 

@@ -56,8 +56,8 @@ def test_what_is_pushed_arrives_and_comes_back_and_a_second_push_sends_nothing(s
     written = len(server.writes)
     assert states(delivered(server, *trees, transaction=kind)) == [(1, "unchanged"), (2, "unchanged"), (3, "unchanged")]
     assert len(server.writes) == written
-    with site_of(server) as site:
-        back = {one.reading.record.id: one.reading for one in pull(site) if one.reading}
+    with site_of(server) as site, ledger_of(server, CLOCK) as ledger:
+        back = {one.reading.record.id: one.reading for one in pull(site, ledger) if one.reading}
     assert {own: reading.residue for own, reading in back.items()} == {"v1": (), "v2": (), "s1": ()}
     for tree in trees:
         assert canonical(to_json(back[tree["id"]].record)) == canonical(tree)
@@ -316,8 +316,8 @@ def test_numbers_of_another_spelling_say_the_same_and_other_numbers_do_not() -> 
 def test_one_bad_resource_never_stops_a_page(server: FakeServer) -> None:
     delivered(server, rate("v1"))
     server.put({"resourceType": "Observation", "id": "foreign", "status": 7})
-    with site_of(server) as site:
-        found = list(pull(site, ["Observation"]))
+    with site_of(server) as site, ledger_of(server, CLOCK) as ledger:
+        found = list(pull(site, ledger, ["Observation"]))
     assert sorted(one.reading is None for one in found) == [False, True]
     (refused,) = [one for one in found if one.reading is None]
     assert refused.address == "Observation/foreign"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fhirbridge.config import DEMO_ID_KEY, Config, SiteSettings, load, parse
 from fhirbridge.errors import ConfigError
-from fhirbridge.site import Site
+from fhirbridge.site import Site, policies
 
 GOOD: dict[str, Any] = {
     "clinic": {"domain": "clinic.example", "id_key": {"env": "FHIRBRIDGE_ID_KEY"}},
@@ -172,6 +172,52 @@ def test_a_hospitals_system_without_a_crosswalk_to_it_is_refused_with_what_to_ad
 )
 def test_how_a_hospital_knows_whom_is_checked_when_the_file_is_read(table: dict[str, Any], told: str) -> None:
     assert told in refused({**GOOD, "site": {"a": {**HOSPITAL, **table}}})
+
+
+EXCEPTION = {"name": "fda", "act": "regulatory_report", "kinds": ["adverse_event"], "basis": "21 CFR 312.32"}
+
+
+@pytest.mark.parametrize(
+    ("tree", "told"),
+    [
+        ({"site": {"a": {**HOSPITAL, "consent": {"recipient": []}}}}, "did you mean recipients?"),
+        ({"site": {"a": {**HOSPITAL, "consent": {"act": "sell"}}}}, "site.a.consent.act"),
+        ({"site": {"a": {**HOSPITAL, "consent": {"recipients": ["HOSPITAL-1"]}}}}, "site.a.consent.recipients.0"),
+        ({"site": {"a": {**HOSPITAL, "consent": {"purposes": ["profit"]}}}}, "site.a.consent.purposes.0"),
+        ({"consent": {"exception": []}}, "did you mean exceptions?"),
+        ({"consent": {"exceptions": [{**EXCEPTION, "kind": "x"}]}}, "did you mean kinds?"),
+        ({"consent": {"exceptions": [{**EXCEPTION, "act": "store"}]}}, "consent.exceptions.0.act"),
+        ({"consent": {"exceptions": [{**EXCEPTION, "kinds": []}]}}, "consent.exceptions.0.kinds"),
+        ({"consent": {"exceptions": [{**EXCEPTION, "basis": " "}]}}, "consent.exceptions.0.basis"),
+        ({"consent": {"labels": [{"label": "secret"}]}}, "consent.labels.0.label"),
+        ({"consent": {"labels": [{"label": "substance_use", "code": []}]}}, "did you mean codes?"),
+    ],
+)
+def test_what_decides_about_consent_is_checked_when_the_file_is_read(tree: dict[str, Any], told: str) -> None:
+    assert told in refused({**GOOD, **tree})
+
+
+def test_a_site_that_says_nothing_is_shared_with_and_nobody_is_named(tmp_path: Path) -> None:
+    tree = {"clinic": {"demo": True}, "site": {"a": HOSPITAL, "b": {**HOSPITAL, "consent": {"act": "store"}}}}
+    config = Config(parse(tree), tmp_path, {})
+    with Site.open("a", config, kinds={}) as site:
+        assert (site.act.name, site.act.recipients, site.reading.name) == ("share", (), "share")
+        assert site.warnings == ()
+    with Site.open("b", config, kinds={}) as own:
+        (warning,) = own.warnings
+        assert "store" in warning
+
+
+def test_the_clinics_exceptions_and_labels_are_what_decides(tmp_path: Path) -> None:
+    label = {"label": "substance_use", "kinds": ["assessment"], "codes": ["http://loinc.org|72109-2"]}
+    consent = {"exceptions": [{**EXCEPTION, "recipients": ["urn:x|FDA"]}], "labels": [label]}
+    found = policies(Config(parse({"clinic": {"demo": True}, "consent": consent}), tmp_path, {}))
+    ((exception,), (rule,)) = found.exceptions, found.labels
+    assert (exception.name, exception.act, exception.kinds) == ("fda", "regulatory_report", {"adverse_event"})
+    assert [one.identifier.value for one in exception.recipients if one.identifier is not None] == ["FDA"]
+    assert (rule.label, rule.kinds, rule.codes) == (
+        "substance_use", {"assessment"}, {("http://loinc.org", "72109-2")}
+    )  # fmt: skip
 
 
 def test_a_crosswalk_lies_beside_the_configuration(tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ class Hospital:
     def __init__(self, base: str, release: str, options: Options, folder: Path, *, keeps_digits: bool) -> None:
         self.keeps_digits = keeps_digits
         self.options = options
-        site = {"base_url": base, "release": release, "page_size": 20, "bundle_entries": 40}
+        site: Tree = {"base_url": base, "release": release, "page_size": 20, "bundle_entries": 40}
+        # These tests are about delivery: nothing has to be permitted first.
+        site["consent"] = {"act": "store"}
         tree: Tree = {"clinic": {"demo": True, "domain": options.domain}, "site": {"hospital": site}}
         self._settings = tree
         self.folder = folder
@@ -91,7 +93,7 @@ class Hospital:
         """What a pull makes of these records' resources, all of them whole: nothing is left over as residue."""
         wanted = {str(addresses[0]): one for one, addresses in self.addresses(trees).items()}
         found: dict[tuple[str, str], Tree] = {}
-        for pulled in pull(self.site):
+        for pulled in pull(self.site, self.ledger):
             if pulled.address in wanted:
                 assert pulled.reading is not None, pulled.faults
                 left = [entry.path for entry in pulled.reading.residue if not added_on_the_way(entry)]
@@ -140,5 +142,7 @@ def by_kind(trees: Iterable[Tree]) -> dict[str, Tree]:
 
 def _toml(pair: tuple[str, Any]) -> str:
     name, value = pair
+    if isinstance(value, dict):
+        return f"{name} = {{ {', '.join(map(_toml, value.items()))} }}"
     shown = {True: "true", False: "false"}[value] if isinstance(value, bool) else value
     return f'{name} = "{shown}"' if isinstance(value, str) else f"{name} = {shown}"

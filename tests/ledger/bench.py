@@ -13,6 +13,8 @@ from fhirbridge.ledger import (
     Delivery,
     Ended,
     Enqueued,
+    Evidence,
+    Gate,
     Item,
     Ledger,
     Outgoing,
@@ -21,9 +23,13 @@ from fhirbridge.ledger import (
     State,
     Where,
 )
+from fhirbridge.ledger.gate import EVERYTHING
+from tests.ledger.gates import Signed
 
 SITE = "north"
 KEY = "the check value of a key"
+# Seconds that a request may last.
+TIMEOUT = 30.0
 BODY = b'{"resourceType":"Procedure","note":[{"text":"SECRET"}]}'
 
 
@@ -60,11 +66,12 @@ class Bench:
 
     ledger: Ledger
     clock: Clock
+    gate: Gate = EVERYTHING
     bundles: Any = field(default_factory=lambda: itertools.count(1))
 
     @classmethod
-    def open(cls, url: str, clock: Clock) -> Bench:
-        return cls(Ledger.open(url, key_check=KEY, clock=clock, patience=5.0), clock)
+    def open(cls, url: str, clock: Clock, gate: Gate = EVERYTHING) -> Bench:
+        return cls(Ledger.open(url, key_check=KEY, clock=clock, patience=5.0), clock, gate)
 
     def offer(self, *items: Item, run: str = "run-1", **other: Any) -> list[Enqueued]:
         return self.ledger.enqueue(items, site=SITE, run=run, **other)
@@ -72,8 +79,11 @@ class Bench:
     def retract(self, record: str = "r1", revision: int | str = 1, **other: Any) -> Enqueued:
         return self.offer(item(record, revision, "a tombstone", action=Action.RETRACT, **other))[0]
 
+    def sign(self, *evidence: Evidence) -> list[str]:
+        return self.ledger.keep_evidence(evidence)
+
     def claim(self, worker: str = "w1", **other: Any) -> list[Claim]:
-        return self.ledger.claim(SITE, worker, **other)
+        return self.ledger.claim(SITE, worker, **{"gate": self.gate, "timeout": TIMEOUT} | other)
 
     def held(self, worker: str = "w1", **other: Any) -> list[Delivery]:
         return [one for claim in self.claim(worker, **other) for one in claim.deliveries]
@@ -114,7 +124,10 @@ class Bench:
         """A delivery of record r1 in that state; in a worker's hands where a worker can have it."""
         self.offer(item())
         held, bundle = None, None
-        if state is not State.QUEUED:
+        if state is State.BLOCKED:
+            self.gate = Signed()
+            assert not self.held()
+        elif state is not State.QUEUED:
             (held,) = self.held()
             if state is not State.CLAIMED:
                 bundle = self.begin([held])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import fhirbridge.ledger
+from fhirbridge.errors import ConsentChanged
 from fhirbridge.ledger import State
 from fhirbridge.ledger.schema import metadata
 from fhirbridge.ledger.states import TRANSITIONS
@@ -30,6 +31,7 @@ def test_every_state_table_and_code_is_explained(document: str) -> None:
     named = set(re.findall(r"`([a-z_.]+)`", document))
     assert named >= set(State)
     assert named >= set(metadata.tables)
+    assert f"`{ConsentChanged.code}`" in document
     codes = {
         code for path in CODE.rglob("*.py") for code in re.findall(r'"(ledger\.[a-z_]+)"', path.read_text("utf-8"))
     }

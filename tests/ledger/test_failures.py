@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from fhirbridge.errors import LedgerError, LedgerMismatch, LedgerUnavailable
 from fhirbridge.ledger import Ledger, Outgoing, Result, State, Where, key_check
-from fhirbridge.ledger.schema import VERSION_TABLE
-from tests.ledger.bench import KEY, SITE, Bench, Clock, item
+from fhirbridge.ledger.gate import EVERYTHING
+from fhirbridge.ledger.schema import VERSION, VERSION_TABLE
+from tests.ledger.bench import KEY, SITE, TIMEOUT, Bench, Clock, item
 
 VERSIONS = sa.table(VERSION_TABLE, sa.column("version_num"))
 
@@ -59,7 +60,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(ready: str) -> None:
             Ledger.open(ready, key_check=KEY)
     finally:
         with engine.begin() as connection:
-            connection.execute(sa.update(VERSIONS).values(version_num="0001"))
+            connection.execute(sa.update(VERSIONS).values(version_num=VERSION))
         engine.dispose()
 
 
@@ -136,9 +137,9 @@ def test_a_lane_that_an_open_transaction_holds_is_told_on_postgresql(postgresql_
             with refused(LedgerUnavailable, "ledger.locked"):
                 ledger.enqueue([item("r3")], site="locked", run="run")
             # A worker passes the lane by instead of waiting for the clinic.
-            assert ledger.claim("locked", "w1") == []
+            assert ledger.claim("locked", "w1", gate=EVERYTHING, timeout=TIMEOUT) == []
         engine.dispose()
-        assert len(ledger.claim("locked", "w1")) == 1
+        assert len(ledger.claim("locked", "w1", gate=EVERYTHING, timeout=TIMEOUT)) == 1
 
 
 @pytest.fixture

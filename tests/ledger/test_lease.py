@@ -9,7 +9,8 @@ import pytest
 
 from fhirbridge.errors import LeaseLost, LedgerError
 from fhirbridge.ledger import Ledger, Outgoing, Rescued, Result, State, Where
-from tests.ledger.bench import KEY, SITE, Bench, item
+from fhirbridge.ledger.gate import EVERYTHING
+from tests.ledger.bench import KEY, SITE, TIMEOUT, Bench, item
 
 
 def test_a_lane_goes_in_the_order_of_events_whatever_came_first(bench: Bench) -> None:
@@ -188,7 +189,7 @@ def test_workers_in_threads_never_hold_one_lane_together(ready: str, bench: Benc
     def work(worker: str) -> None:
         try:
             # At most two of a lane at a time, so that lanes change hands often.
-            while claims := bench.ledger.claim(SITE, worker, lanes=3, limit=6):
+            while claims := bench.ledger.claim(SITE, worker, gate=EVERYTHING, timeout=TIMEOUT, lanes=3, limit=6):
                 mine = {claim.lease.lane for claim in claims}
                 with guard:
                     if mine & busy:

@@ -171,4 +171,6 @@ def test_the_way_to_what_is_due_is_an_index_and_not_the_table(bench: Bench, stor
     with bench.ledger._store.read() as connection:
         for statement, values in asked:
             plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+            # This index holds the patients alone of whom a change of consents is not effective yet.
+            plan = [step for step in plan if not step.endswith("USING INDEX fhirbridge_patient_requested")]
             assert not [step for step in plan if step.startswith("SCAN") and "fhirbridge_" in step], statement

@@ -5,15 +5,37 @@ from __future__ import annotations
 import threading
 
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from fhirbridge.ledger import Ledger
+from fhirbridge.ledger import Action, Ledger, State
 from fhirbridge.ledger.migrate import FOLDER
 from fhirbridge.ledger.schema import VERSION, VERSION_TABLE, metadata
-from tests.ledger.bench import KEY
+from tests.ledger.bench import BODY, KEY, SITE, TIMEOUT, Bench, Clock, item
+from tests.ledger.gates import PATIENT, Signed, consent
+
+# A ledger of the first version: a patient with one delivery that arrived and one that waits, and one with nothing.
+FIRST: dict[str, list[dict[str, object]]] = {
+    "lane": [
+        {"site": SITE, "key": PATIENT, "priority": 1, "ready_at": 900.0, "fence": 1, "held": 0},
+        {"site": "south", "key": PATIENT, "priority": 1, "ready_at": None, "fence": 0, "held": 0},
+    ],
+    "resource": [
+        {"site": SITE, "kind": "session", "record": record, "role": "primary", "generation": 0, "lane": 1}
+        | {"resource_type": "Procedure", "resource_id": f"f-{record}", "revision": "1", "rank": "0011"}
+        | {"withdrawn": False, "server": server, "acked": acked}
+        for record, server, acked in (("r1", "present", 1), ("r2", "unseen", None))
+    ],
+    "delivery": [
+        {"resource": of, "lane": 1, "state": state, "event": 1.0, "next_at": 900.0, "settled_at": settled}
+        | {"attempts": 0, "looks": 0, "reason": "", "revision": "1", "rank": "0011", "action": "put", "content": "x"}
+        | {"mapping": "1.0", "urgent": False, "run": "run-0", "enqueued_at": 900.0, "start": 0, "length": 0}
+        for of, state, settled in ((1, "acked", 950.0), (2, "queued", None))
+    ],
+}
 
 
 def described(engine: sa.Engine) -> dict[str, object]:
@@ -77,3 +99,38 @@ def test_many_may_open_a_new_ledger_at_once(url: str) -> None:
     for thread in threads:
         thread.join()
     assert not troubles
+
+
+def first_version(url: str) -> None:
+    """Make a ledger as the first version of the schema left it."""
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(FOLDER))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for name, rows in FIRST.items():
+            there = sa.Table(f"fhirbridge_{name}", sa.MetaData(), autoload_with=connection)
+            for row in rows:
+                connection.execute(sa.insert(there).values(row))
+    engine.dispose()
+
+
+def test_a_ledger_of_the_first_version_goes_on_and_waits_for_consents(url: str) -> None:
+    first_version(url)
+    bench = Bench.open(url, Clock(), Signed())
+    with bench.ledger:
+        assert [(one.record, one.state) for one in bench.rows("r1") + bench.rows("r2")] == [
+            ("r1", State.ACKED),
+            ("r2", State.QUEUED),
+        ]
+        assert not bench.claim()
+        assert bench.rows("r2")[0].state is State.BLOCKED
+        bench.sign(consent("no"))
+        assert bench.ledger.effect() == [PATIENT]
+        # What had arrived has to be looked at, where anything had.
+        assert (bench.ledger.to_follow(SITE), bench.ledger.to_follow("south")) == ([(PATIENT, 1)], [])
+        retraction = item("r1", 1, "a tombstone", action=Action.RETRACT, body=BODY)
+        assert bench.ledger.follow(SITE, PATIENT, 1, [retraction], run="run-1")
+        (held,) = bench.held()
+        assert (held.record, held.action, held.lease.timeout) == ("r1", Action.RETRACT, TIMEOUT)

@@ -1,4 +1,7 @@
-"""Any sequence of calls, against a model in plain dictionaries: nothing is lost, inverted, or comes back."""
+"""Any sequence of calls, against a model in plain dictionaries: nothing is lost, inverted, or comes back.
+
+Nor does anything begin that the patient's consents forbid.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from fhirbridge.errors import LeaseLost
+from fhirbridge.errors import ConsentChanged, LeaseLost
 from fhirbridge.ledger import Action, Decision, Delivery, Ledger, Outgoing, Result, State, Where
-from tests.ledger.bench import KEY, Clock, item
+from tests.ledger.bench import KEY, TIMEOUT, Clock, item
+from tests.ledger.gates import Signed, consent
 
 _SITES = itertools.count()
 RECORDS = [f"r{n}" for n in range(5)]
 # Two patients: records of one wait for each other, those of the other do not.
-LANES = {record: f"patient-{number % 2}" for number, record in enumerate(RECORDS)}
+LANES = {record: number % 2 for number, record in enumerate(RECORDS)}
 ENDS = [State.ACKED, State.UNKNOWN, State.REJECTED, State.PARKED, State.QUEUED]
 
 
@@ -50,11 +54,33 @@ class Model(RuleBasedStateMachine):
         self.records = {name: Record() for name in RECORDS}
         self.hands: dict[int, Hand] = {}
         self.bundles = itertools.count()
+        self.gate = Signed()
+        self.patients = [f"{self.site}-patient-{number}" for number in range(2)]
+        self.said: list[list[str]] = [[], []]
+        for patient in range(2):
+            self.sign(patient, "yes")
+
+    def lane(self, name: str) -> str:
+        return self.patients[LANES[name]]
+
+    def changed(self, one: Delivery) -> bool:
+        """Whether the consents are others than those by which it was handed out."""
+        return one.lease.consents != len(self.said[LANES[one.record]])
+
+    @rule(patient=st.integers(0, 1), said=st.sampled_from(["yes", "no"]))
+    def sign(self, patient: int, said: str) -> None:
+        self.said[patient].append(said)
+        revision = len(self.said[patient])
+        self.ledger.keep_evidence([consent(said, revision, patient=self.patients[patient])])
+
+    @rule()
+    def effect(self) -> None:
+        self.ledger.effect()
 
     @rule(name=st.sampled_from(RECORDS), revision=st.integers(1, 6))
     def enqueue(self, name: str, revision: int) -> None:
         record = self.records[name]
-        (answer,) = self.ledger.enqueue([item(name, revision, lane=LANES[name])], site=self.site, run="run")
+        (answer,) = self.ledger.enqueue([item(name, revision, lane=self.lane(name))], site=self.site, run="run")
         if record.withdrawn:
             expected = Decision.RETRACTED
         elif record.wanted is None or revision > record.wanted:
@@ -68,14 +94,16 @@ class Model(RuleBasedStateMachine):
         record = self.records[name]
         if record.wanted is None:
             return
-        tombstone = item(name, record.wanted, "a tombstone", lane=LANES[name], action=Action.RETRACT)
+        tombstone = item(name, record.wanted, "a tombstone", lane=self.lane(name), action=Action.RETRACT)
         (answer,) = self.ledger.enqueue([tombstone], site=self.site, run="run")
         assert answer.decision is (Decision.UNCHANGED if record.withdrawn else Decision.QUEUED)
         record.withdrawn = True
 
     @rule(worker=st.sampled_from(["w1", "w2"]), lanes=st.integers(1, 2), limit=st.integers(1, 8))
     def claim(self, worker: str, lanes: int, limit: int) -> None:
-        for claim in self.ledger.claim(self.site, worker, lanes=lanes, limit=limit, lease=60.0):
+        for claim in self.ledger.claim(
+            self.site, worker, gate=self.gate, timeout=TIMEOUT, lanes=lanes, limit=limit, lease=60.0
+        ):
             fresh = {one.id: Hand(one) for one in claim.deliveries}
             assert fresh
             # The lane was free: whoever still believes to hold something of it has lost it.
@@ -94,10 +122,15 @@ class Model(RuleBasedStateMachine):
         try:
             self.ledger.begin([Outgoing(bundle, [hand.delivery], "digest")])
         except LeaseLost:
-            assert self.clock.now > hand.delivery.lease.until
+            assert self.clock.now > hand.delivery.lease.until or self.changed(hand.delivery)
+            return
+        except ConsentChanged:
+            assert self.changed(hand.delivery)
             return
         hand.bundle = bundle
         one = hand.delivery
+        assert not self.changed(one)
+        assert one.action is Action.RETRACT or self.said[LANES[one.record]][-1] == "yes"
         record = self.records[one.record]
         revision = int(one.revision)
         if record.left:
@@ -120,7 +153,7 @@ class Model(RuleBasedStateMachine):
         try:
             self.ledger.settle([Result(hand.delivery, to, hand.bundle, next_at=due)])
         except LeaseLost:
-            assert self.clock.now > hand.delivery.lease.until
+            assert self.clock.now > hand.delivery.lease.until or self.changed(hand.delivery)
         else:
             if to is State.ACKED:
                 self.records[hand.delivery.record].acked.append((int(hand.delivery.revision), hand.delivery.action))
@@ -168,10 +201,12 @@ class Model(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Let everything go through: what was asked for last arrives, for every record."""
+        for patient in range(2):
+            self.sign(patient, "yes")
         for _ in range(200):
             self.clock.now += 120.0
             self.ledger.replay(Where(site=self.site))
-            claims = self.ledger.claim(self.site, "last")
+            claims = self.ledger.claim(self.site, "last", gate=self.gate, timeout=TIMEOUT)
             if not claims and self.ledger.next_due(self.site) is None:
                 break
             for one in (one for claim in claims for one in claim.deliveries):

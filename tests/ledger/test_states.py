@@ -10,6 +10,7 @@ from fhirbridge.errors import LedgerError
 from fhirbridge.ledger import Adopted, Server, State, Where
 from fhirbridge.ledger.states import FAILED, TRANSITIONS, Transition, after
 from tests.ledger.bench import SITE, Bench, item
+from tests.ledger.gates import Signed, consent
 
 # What a worker has to report for an event to happen.
 REPORTS = {
@@ -36,6 +37,12 @@ def happens(bench: Bench, row: Transition) -> int:
     one = bench.bring_to(row.before)
     if row.event == "claim":
         bench.claim()
+    elif row.event == "block":
+        bench.gate = Signed()
+        bench.claim()
+    elif row.event == "unblock":
+        bench.sign(consent("yes"))
+        assert bench.ledger.effect()
     elif row.event == "begin":
         assert one.held is not None
         bench.begin([one.held])
@@ -90,7 +97,9 @@ def test_a_worker_can_report_no_other_move(bench: Bench, before: State, to: Stat
     assert bench.state(one.id) is before
 
 
-@pytest.mark.parametrize("before", sorted(set(State) - {State.QUEUED, State.SUPERSEDED, State.RETRACTED, *HELD}))
+@pytest.mark.parametrize(
+    "before", sorted(set(State) - {State.QUEUED, State.BLOCKED, State.SUPERSEDED, State.RETRACTED, *HELD})
+)
 def test_what_is_settled_is_neither_handed_out_nor_settled_again(bench: Bench, before: State) -> None:
     bench.offer(item())
     (held,) = bench.held()

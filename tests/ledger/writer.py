@@ -6,7 +6,8 @@ import itertools
 import sys
 
 from fhirbridge.ledger import Ledger, Outgoing, Result, State
-from tests.ledger.bench import item
+from fhirbridge.ledger.gate import EVERYTHING
+from tests.ledger.bench import TIMEOUT, item
 
 
 def main(url: str, task: str, start: str, key: str, site: str, count: str) -> None:
@@ -16,7 +17,11 @@ def main(url: str, task: str, start: str, key: str, site: str, count: str) -> No
             offered = [item(f"r{call}-{n}", lane=f"patient-{call}", body=bytes(500)) for n in range(int(count))]
             ledger.enqueue(offered, site=site, run=str(call))
             if task == "deliver":
-                claim = next(one for one in ledger.claim(site, f"w{call}") if one.lease.key == f"patient-{call}")
+                claim = next(
+                    one
+                    for one in ledger.claim(site, f"w{call}", gate=EVERYTHING, timeout=TIMEOUT)
+                    if one.lease.key == f"patient-{call}"
+                )
                 bundle = f"bundle-{call}"
                 ledger.begin([Outgoing(bundle, claim.deliveries, "digest")])
                 ledger.settle([Result(one, State.ACKED, bundle) for one in claim.deliveries])

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from fhirbridge.binding import Binding, Clinic, Release
 from fhirbridge.ledger import Ledger, State, key_check
+from fhirbridge.ledger.gate import EVERYTHING
 from fhirbridge.mapping import Mappings
 from fhirbridge.records import Identifier, Ref
-from fhirbridge.sync.enqueue import Intake, content_of, happened, lane_of
+from fhirbridge.sync.enqueue import Intake, happened
+from fhirbridge.sync.identity import content_of, lane_of
 from fhirbridge.sync.plan import Planned, planned
 from tests.client.pushing import EVERY, lines, rate, visit
 from tests.kinds import CASES, KINDS
@@ -92,5 +94,5 @@ def test_an_adverse_event_makes_its_patient_go_first(intake: Intake) -> None:
     }  # fmt: skip
     intake.take(made(rate("v1"), event))
     ledger = intake._ledger
-    (claim,) = ledger.claim("s", "w", lanes=1)
+    (claim,) = ledger.claim("s", "w", gate=EVERYTHING, timeout=30.0, lanes=1)
     assert [(one.kind, one.state) for one in claim.deliveries] == [("adverse_event", State.CLAIMED)]
