@@ -63,7 +63,7 @@ def test_an_adverse_event_whose_tags_are_dropped_is_not_made_twice(word: str, tm
     the laboratory would notice."""
     clinic = subject("oracle", known=word)
     with experiment(clinic, tmp_path, new("sqlite", tmp_path), "oracle") as one:
-        one.bench.lab.faults({"do": "cut-after", "kind": "create", "type": "AdverseEvent", "times": 0})
+        one.bench.lab.faults({"do": "cut-after", "kind": "create", "type": "AdverseEvent", "times": 1})
         one.start().wait()
         one.bench.lab.no_faults()
         assert one.finish()
