@@ -23,12 +23,14 @@ CLINIC ?= 285
 WORKERS ?= 32
 LANES ?= 1000
 EVENTS ?= 100000
+# Records that are sent to real servers while workers and servers are killed.
+KILLED ?= 5000
 # Which cells of the fault matrix.
 FAULTS ?=
 # Options of the benchmark, such as BENCH="--seconds 1 --kind session".
 BENCH ?=
 
-.PHONY: help demo test lint acceptance wheel-test faults crash-loop bench-map bench-ledger bench-consent lock clean
+.PHONY: help demo test lint acceptance wheel-test faults crash-loop kills consents bench-map bench-ledger bench-consent lock clean
 
 help: ## list what can be done
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -89,6 +91,14 @@ crash-loop: $(READY) ## kill -9 at all named points, both stores, one worker and
 	  done
 	done
 	$(BIN)/python -m tests.faults.ordering --workers $(WORKERS) --patients $(LANES) --events $(EVENTS)
+
+kills: $(READY) ## 5,000 records to real servers, workers and servers killed, lost writes mended (Java 17, Maven; an hour)
+	@for server in sekmet hapi-r4 hapi-r5 hapi-r4-unsynced; do
+	  $(BIN)/python -m tests.acceptance.kills --server $$server --records $(KILLED) --lease 10
+	done
+
+consents: $(READY) ## 50 patients who decide, on real servers: what is permitted arrives, withdrawals take back (Java 17, Maven)
+	@for server in sekmet hapi-r4 hapi-r5; do $(BIN)/python -m tests.acceptance.consents --server $$server; done
 
 bench-consent: $(READY) ## decisions a second, with and without the memory
 	@$(BIN)/python -m benchmarks.consent $(BENCH)
