@@ -20,6 +20,7 @@ from fhirbridge.sync.enqueue import Intake, Offered
 from fhirbridge.sync.plan import planned
 from fhirbridge.sync.points import POINTS
 from fhirbridge.sync.reason import Reason
+from fhirbridge.sync.withdraw import withdraw
 from tests.client.pushing import EVERY, SID, Clock, Tree, lines, patient, rate, register, site_of, visit
 from tests.client.server import FakeServer, Reply, Request, outcome, serving
 
@@ -364,3 +365,25 @@ def test_a_server_that_takes_no_bundles_is_written_to_one_by_one_from_then_on(cl
     clinic.deliver()
     assert clinic.states() == {State.ACKED: 6}
     assert len([one for one in bundles if b'"PUT"' in one.body]) == seen == 1
+
+
+def test_what_a_site_does_not_say_whether_it_has_is_not_taken_for_taken_back(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    """A creation in doubt at a site that gives the ids and answers no search by POST; then the run is retracted."""
+    can = {"update_create": False, "conditional_update": False, "conditional_create": True, "identifier_search": True}
+    clinic = Clinic(server, tmp_path, write="conditional-create", can=can, provenance="never")
+
+    def misbehave(request: Request) -> Reply | None:
+        if not request.path.startswith("Patient") and request.path != "metadata":
+            return Reply(405, outcome("not-supported")) if request.path.endswith("_search") else Reply(cut=True)
+        return None
+
+    server.misbehave = misbehave
+    clinic.queue(rate("v1"))
+    clinic.deliver(patience=1)
+    assert clinic.states() == {State.UNKNOWN: 1}
+    assert withdraw(clinic.ledger, "s", "r", "back") == 1
+    clinic.deliver()
+    (row,) = clinic.known(("vital_sign", "v1"))
+    assert (row.state, row.reason.partition(" ")[0]) == (State.PARKED, "doubt.open")
