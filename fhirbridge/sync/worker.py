@@ -143,7 +143,7 @@ class Worker:
         """Lease as many lanes as there are hands free."""
         pace = self._bench.pace
         lanes = min(self._settings.threads, pace.width) - busy
-        if lanes <= 0 or pace.until > self._clock():
+        if lanes <= 0 or not pace.may_begin(self._clock(), busy):
             return []
         settings = self._settings
         claims = self._ledger.claim(
