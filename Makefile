@@ -30,7 +30,7 @@ FAULTS ?=
 # Options of the benchmark, such as BENCH="--seconds 1 --kind session".
 BENCH ?=
 
-.PHONY: help demo test lint acceptance wheel-test faults crash-loop kills consents bench-map bench-ledger bench-consent lock clean
+.PHONY: help demo test test-long lint acceptance wheel-test faults crash-loop kills consents bench-map bench-ledger bench-consent lock clean
 
 help: ## list what can be done
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -53,8 +53,12 @@ lint: $(READY) ## style, types, import contracts
 	$(BIN)/lint-imports --no-cache >/dev/null || { $(BIN)/lint-imports --no-cache; exit 1; }
 
 test: lint ## all that a laptop with Python can prove
-	@$(BIN)/pytest -q -n auto --dist loadgroup
+	@$(BIN)/pytest -q -n auto --dist loadgroup -m "not long"
 	echo "proved: style, types, import contracts; laws and bad input; the contract with a real FHIR R4 server (SEKMET)"
+
+test-long: $(READY) ## what takes longer: all interleavings of a withdrawal, a server and workers that are killed
+	@$(BIN)/pytest -q -n auto --dist loadgroup -m long
+	echo "proved: after an effective withdrawal no byte leaves that it forbids; nothing lost and nothing twice under kills"
 
 acceptance: $(READY) ## the reference validator and HAPI FHIR R4 and R5 (Java 17, Maven; VALIDATED=10)
 	@for tool in java mvn curl; do
@@ -76,7 +80,7 @@ wheel-test: $(READY) ## the suite against the built wheel, in an empty environme
 	done
 	if [ -d ../shared ]; then ln -s "$$(cd ../shared && pwd)" "$$away/shared"; fi
 	cd "$$away/suite"
-	"$$away/venv/bin/python" -m pytest -q -n auto --dist loadgroup -p no:cacheprovider
+	"$$away/venv/bin/python" -m pytest -q -n auto --dist loadgroup -m "not long" -p no:cacheprovider
 	echo "proved: the wheel alone, outside the checkout, passes the suite"
 
 faults: $(READY) ## the fault matrix: every cell, both stores, all servers, into docs/faults.md (half an hour; FAULTS="--store sqlite")

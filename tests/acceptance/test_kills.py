@@ -27,7 +27,7 @@ def hapi(name: str) -> object:
 SERVERS = [pytest.param("sekmet", marks=pytest.mark.sekmet), hapi("hapi-r4"), hapi("hapi-r5")]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", SERVERS)
 def test_killed_workers_and_servers_lose_and_double_nothing_and_verify_mends_what_a_server_lost(
     name: str, tmp_path: Path

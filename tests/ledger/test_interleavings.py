@@ -39,14 +39,14 @@ def everything(url: str, setting: Setting) -> None:
     assert search.worlds > 500
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("setting", [SHORT_LEASE, SHORT_REQUEST], ids=["short-lease", "short-request"])
 def test_no_byte_leaves_that_an_effective_withdrawal_forbids(ready: str, setting: Setting) -> None:
     everything(ready, setting)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("store", [pytest.param("postgresql", marks=POSTGRESQL)], indirect=True)
 def test_nor_does_it_where_rows_are_locked_one_by_one(ready: str) -> None:
     everything(ready, Setting(timeouts=(10.0,), crashes=0))
