@@ -19,15 +19,15 @@ from fhirbridge.cli.console import listing, print_json, say
 from fhirbridge.cli.reading import open_records
 from fhirbridge.cli.status import moment, places_of
 from fhirbridge.config import Config
-from fhirbridge.consent import DENIALS, PERMITS, Cell, Decider, Subject, Unreadable, matrix, purposes_of, tree
+from fhirbridge.consent import DENIALS, PERMITS, Act, Cell, Decider, Subject, Unreadable, matrix, purposes_of, tree
 from fhirbridge.errors import UsageError
 from fhirbridge.fhir.json import Tree, parse
 from fhirbridge.ledger import Decided, Ledger, Patient
 from fhirbridge.mapping import kinds
-from fhirbridge.records import DateTime, Identifier, Ref, to_json
+from fhirbridge.records import DateTime, to_json
 from fhirbridge.site import act_of, policies
 from fhirbridge.sync.evidence import evidence_of, read
-from fhirbridge.sync.identity import lane_of
+from fhirbridge.sync.identity import lane_named
 from fhirbridge.sync.opening import open_ledger
 from fhirbridge.sync.rehearsal import rehearse
 
@@ -128,13 +128,11 @@ def simulate(
     fhirbridge consent simulate changed-consent.ndjson
     """
     config = configuration(context)
-    sites = {name: act_of(config.site(name).consent, config.site(name).consent.act) for name in config.sites}
     with open_ledger(config) as ledger, open_records(file, None, config) as lines:
         changed = list(evidence_of(lines, config.id_key()))
         if not changed:
             raise UsageError("there is no consent in it", code="usage.no_consent", hint="a line with kind consent")
-        found = list(rehearse(changed, sites, ledger, policies(config), time.time()))
-    counts = Counter((one.site, one.kind, one.outcome) for one in found)
+        found = list(rehearse(changed, _acts(config), ledger, policies(config), time.time()))
     if json:
         print_json({"consents": len(changed), "changes": [one.as_json() for one in found]}, to_stdout=True)
         return
@@ -142,6 +140,7 @@ def simulate(
         ["record", "role", "site", "", "before", "after"],
         [[f"{one.kind}/{one.record}", one.role, one.site, one.outcome, one.before, one.after] for one in found],
     )
+    counts = Counter((one.site, one.kind, one.outcome) for one in found)
     said = ", ".join(f"{number} {kind} {outcome} at {name}" for (name, kind, outcome), number in sorted(counts.items()))
     say(said or "nothing that is known would change")
 
@@ -152,7 +151,7 @@ def _key(patient: str, config: Config) -> str:
     if not value:
         raise UsageError("no patient is named", code="usage.patient", hint="an identifier, or SYSTEM|VALUE")
     own = system if bar else f"https://{config.clinic.domain}/sid/patient"
-    return lane_of(Ref(type="Patient", identifier=Identifier(system=own or None, value=value)), config.id_key())
+    return lane_named(own, value, config.id_key())
 
 
 def _moment(text: str | None, zone: dt.tzinfo) -> dt.datetime:
@@ -169,9 +168,15 @@ def _is_effective(standing: Patient | None) -> bool:
     return standing is None or standing.effective == standing.version
 
 
+def _acts(config: Config) -> dict[str, Act]:
+    """What is done at each site with what is sent there."""
+    settings = {name: config.site(name).consent for name in config.sites}
+    return {name: act_of(one, one.act) for name, one in settings.items()}
+
+
 def _cells(decider: Decider, config: Config, when: dt.datetime) -> tuple[Cell, ...]:
     subjects = [Subject(name, one.resource_type) for name, one in sorted(kinds().items())]
-    acts = {name: act_of(config.site(name).consent, config.site(name).consent.act) for name in config.sites}
+    acts = _acts(config)
     recipients = {name: act.recipients for name, act in acts.items()} or {"(nobody named)": ()}
     studies = tuple(dict.fromkeys(study for act in acts.values() for study in act.studies))
     return matrix(decider, subjects, recipients, purposes_of(decider.consents), when, studies)

@@ -49,7 +49,7 @@ def clear_up(bench: Bench, doubts: Sequence[Delivery]) -> list[Settlement]:
         if number in reading:
             copy = copies[reading[number]]
             found = [] if copy.resource is None else [copy.resource]
-        elif asked is not None and asked.by == "search":
+        elif body is not None and asked is not None and asked.by == "search":
             found = search(bench.site.client, one.resource_type, asked, body, bench.record_key)
         else:
             found = []

@@ -15,7 +15,7 @@ from fhirbridge.fhir.json import dump
 from fhirbridge.ledger import FAILED, OPEN, Action, Decision, Enqueued, Evidence, Item, Known, Ledger, Server, State
 from fhirbridge.mapping import PRIMARY, Part
 from fhirbridge.records import DateTime, Instant, Record
-from fhirbridge.sync.evidence import moved
+from fhirbridge.sync.evidence import with_moved
 from fhirbridge.sync.identity import content_of, lane_of
 from fhirbridge.sync.plan import Planned, RevisionKey, revision_key, revision_of
 from fhirbridge.sync.points import At, nowhere
@@ -129,8 +129,7 @@ class Intake:
         :class:`LedgerError`.
         """
 
-        found = list(evidence)
-        found += list(moved(found, self._ledger))
+        found = with_moved(evidence, self._ledger)
 
         def store(items: Sequence[Item]) -> list[Enqueued]:
             return self._ledger.enqueue(

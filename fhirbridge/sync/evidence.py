@@ -40,16 +40,20 @@ def of_record(record: Record, key: bytes, source: str = CLINIC) -> Evidence | No
     return Evidence(lane_of(record.patient, key), source, record.id, record.revision, canonical(to_json(record)))
 
 
-def moved(evidence: Iterable[Evidence], ledger: Ledger) -> Iterator[Evidence]:
-    """What voids consents that were once recorded under another patient: they never were that one's.
+def with_moved(evidence: Iterable[Evidence], ledger: Ledger) -> list[Evidence]:
+    """The evidence, and what voids consents of it that were once recorded under another patient: they never were that
+    one's.
 
     Raises :class:`LedgerError`.
     """
-    for one in evidence:
+    given = list(evidence)
+    voids: list[Evidence] = []
+    for one in given:
         others = [key for key in ledger.patient_of(Consent.kind, one.record) if key != one.patient]
         if others and one.body is not None:
             void = canonical(parse_object(one.body) | {"state": "entered_in_error"})
-            yield from (replace(one, patient=key, body=void) for key in others)
+            voids += (replace(one, patient=key, body=void) for key in others)
+    return given + voids
 
 
 def _unread(line: Line, key: bytes) -> Evidence | None:

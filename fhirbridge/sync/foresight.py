@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fhirbridge.ledger import Asked, Consents, Evidence, Item, Ledger, Server, Verdict
 from fhirbridge.site import Site
-from fhirbridge.sync.evidence import moved, with_newer
+from fhirbridge.sync.evidence import with_moved, with_newer
 from fhirbridge.sync.gate import gate_of
 
 
@@ -21,8 +21,7 @@ class Foresight:
 
     def take(self, evidence: Iterable[Evidence]) -> None:
         """Consents that would come along. Raises :class:`LedgerError`."""
-        found = list(evidence)
-        for one in (*found, *moved(found, self._ledger)):
+        for one in with_moved(evidence, self._ledger):
             self._came.setdefault(one.patient, []).append(one)
 
     def verdict(self, item: Item, *, acked: bool) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 
 from fhirbridge.fhir.json import Tree, canonical
-from fhirbridge.records import Ref, to_json
+from fhirbridge.records import Identifier, Ref, to_json
 
 
 def lane_of(patient: Ref, key: bytes) -> str:
@@ -14,6 +14,11 @@ def lane_of(patient: Ref, key: bytes) -> str:
     named = patient.identifier
     same = to_json(patient) if named is None else {"system": named.system or "", "value": named.value or ""}
     return hmac.new(key, b"lane|" + canonical(same), "sha256").hexdigest()[:32]
+
+
+def lane_named(system: str, value: str, key: bytes) -> str:
+    """The same of the patient with this identifier; an empty system is none."""
+    return lane_of(Ref(type="Patient", identifier=Identifier(system=system or None, value=value)), key)
 
 
 def content_of(resource: Tree, key: bytes) -> str:

@@ -130,9 +130,10 @@ def _look(
 
 def _searched(bench: Bench, one: Delivery, strategy: Strategy, body: Tree | None) -> list[Tree] | None:
     """What the site has of a resource that has no address known to us; ``None`` if it does not say."""
-    asked = None if body is None else asked_for(bench, strategy, target_of(body, bench.record_key), body)
-    if asked is not None and asked.by == "search":
-        return search(bench.site.client, one.resource_type, asked, body, bench.record_key)
+    if body is not None:
+        asked = asked_for(bench, strategy, target_of(body, bench.record_key), body)
+        if asked is not None and asked.by == "search":
+            return search(bench.site.client, one.resource_type, asked, body, bench.record_key)
     # A first write goes where nothing can be asked. What cannot be found cannot be taken back either.
     return None if one.action is Action.RETRACT and one.server is not Server.ABSENT else []
 
@@ -152,10 +153,8 @@ def _with_patient(bench: Bench, body: Tree) -> Tree:
     return with_literals(body, lambda one: chart if one == pointer else None)
 
 
-def search(client: Client, resource_type: str, asked: Look, ours: Tree | None, record_key: str) -> list[Tree] | None:
+def search(client: Client, resource_type: str, asked: Look, ours: Tree, record_key: str) -> list[Tree] | None:
     """The resources that a look finds and that carry our identity; ``None`` where the server does not say."""
-    if ours is None or asked.by != "search":
-        return []
     parameters = {**asked.parameters, "_count": "20"}
     try:
         page = client.search_by_post(resource_type, parameters)

@@ -10,7 +10,7 @@ from fhirbridge.consent import Act, Change, Policies, simulate
 from fhirbridge.fhir.json import Tree
 from fhirbridge.ledger import Evidence, Ledger
 from fhirbridge.records import Consent
-from fhirbridge.sync.evidence import moved, read, with_newer
+from fhirbridge.sync.evidence import read, with_moved, with_newer
 from fhirbridge.sync.subject import Subjects
 
 
@@ -38,9 +38,8 @@ def rehearse(
     changed: Iterable[Evidence], sites: Mapping[str, Act], ledger: Ledger, policies: Policies, now: float
 ) -> Iterator[Effect]:
     """What would change at each of ``sites`` at ``now`` (epoch seconds). Raises :class:`LedgerError`."""
-    given = list(changed)
     came: dict[str, list[Evidence]] = {}
-    for one in (*given, *moved(given, ledger)):
+    for one in with_moved(changed, ledger):
         came.setdefault(one.patient, []).append(one)
     at = dt.datetime.fromtimestamp(now, dt.UTC)
     subjects = Subjects()

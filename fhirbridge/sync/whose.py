@@ -9,9 +9,9 @@ from __future__ import annotations
 from fhirbridge.fhir.bundle import Address, is_id
 from fhirbridge.lists import Pair
 from fhirbridge.patients import identifiers
-from fhirbridge.records import Identifier, Ref
+from fhirbridge.records import Ref
 from fhirbridge.site import Site
-from fhirbridge.sync.identity import lane_of
+from fhirbridge.sync.identity import lane_named, lane_of
 
 # Charts remembered at once.
 _MOST = 100_000
@@ -53,8 +53,7 @@ class Whose:
         return lane_of(Ref(literal=f"{self._site.client.base}/Patient/{chart}"), self._key)
 
     def _named(self, pair: Pair) -> str:
-        system, value = pair
-        return lane_of(Ref(type="Patient", identifier=Identifier(system=system or None, value=value)), self._key)
+        return lane_named(*pair, self._key)
 
 
 def _enrolled(site: Site) -> dict[Pair, Pair]:

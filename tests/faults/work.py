@@ -26,7 +26,7 @@ from fhirbridge.client.rest import Client
 from fhirbridge.client.transport import Transport
 from fhirbridge.errors import FhirbridgeError
 from fhirbridge.fhir.json import parse_object
-from fhirbridge.ledger import Ended, Ledger, Outgoing, Result, State, key_check
+from fhirbridge.ledger import OPEN, Ended, Ledger, Outgoing, Result, key_check
 from fhirbridge.ledger.payload import Codec
 from fhirbridge.ledger.store import Store
 from fhirbridge.site import Site
@@ -148,8 +148,7 @@ def deliver(path: Path, source: Path, url: str) -> bool:
                 worker.run(lambda: True, PATIENCE)
                 if worker.stopped or place == len(texts):
                     break
-            open_ones = {State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.UNKNOWN}
-            return not any(state in open_ones for (_, _, state), count in ledger.standing(SITE).counts.items() if count)
+            return not any(state in OPEN for (_, _, state), count in ledger.standing(SITE).counts.items() if count)
 
 
 def main() -> None:
