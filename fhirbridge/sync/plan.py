@@ -7,14 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fhirbridge.consent import NO_POLICIES, Policies, labels_of
-from fhirbridge.consent.labels import ACT_CODE, codes_of
+from fhirbridge.consent.labels import ACT_CODE, codes_of, marks_of
 from fhirbridge.fhir.json import Tree
 from fhirbridge.mapping import Mappings, Part
 from fhirbridge.records import Instant, Record
 from fhirbridge.sources.lines import Line
 from fhirbridge.sync.references import Pointer
 
-_PART_2 = frozenset({"substance_use", "substance_abuse"})
 # v3-ActCode: no redisclosure without consent directive.
 NOTICE: Tree = {"system": ACT_CODE, "code": "NORDSCLCD"}
 RevisionKey = tuple[int, int | dt.datetime]
@@ -46,7 +45,8 @@ def planned(line: Line, record: Record, mappings: Mappings, policies: Policies =
         # Labels are the record's own, so that they stand in every resource of it and are read back from there.
         record = record.model_copy(update={"sensitivity": (*record.sensitivity, *sorted(more))})
         written = mappings.to_fhir(record, line.residue)
-    parts = written.parts if _PART_2.isdisjoint(record.sensitivity) else tuple(map(_with_notice, written.parts))
+    part_2 = marks_of(frozenset(record.sensitivity)).substance_use
+    parts = tuple(map(_with_notice, written.parts)) if part_2 else written.parts
     return Planned(line, record, parts, written.dropped)
 
 
