@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HARNESS = Path(__file__).resolve().parent.parent / "harness" / "hapi"
@@ -16,7 +17,7 @@ HARNESS = Path(__file__).resolve().parent.parent / "harness" / "hapi"
 def hapi_server(release: str) -> Iterator[str]:
     """Start HAPI with an empty store in memory and give its base address; it ends with the block."""
     with tempfile.TemporaryDirectory(prefix="fhirbridge-hapi-", ignore_cleanup_errors=True) as folder:
-        command = ["--fhir-version", release, "--port", str(_free_port()), "--data", folder, "--in-memory"]
+        command = ["--fhir-version", release, "--port", str(quiet_port()), "--data", folder, "--in-memory"]
         try:
             started = subprocess.run(
                 [HARNESS / "start.sh", *command], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
@@ -28,8 +29,10 @@ def hapi_server(release: str) -> Iterator[str]:
             subprocess.run([HARNESS / "stop.sh", "--data", folder], check=True, capture_output=True)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def quiet_port() -> int:
+    """A free port below those that the system hands out: HAPI takes it only after a minute, and again after a kill."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")

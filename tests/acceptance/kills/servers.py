@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import random
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +19,7 @@ from fhirbridge.client.transport import Transport
 from fhirbridge.demo.server import Server as DemoServer
 from fhirbridge.demo.server import sekmet_server
 from fhirbridge.errors import SiteError
-from tests.contract.hapi import HARNESS
+from tests.contract.hapi import HARNESS, quiet_port
 
 _LONGEST = 120.0
 _SYNCED = ";WRITE_DELAY=0"
@@ -101,7 +99,7 @@ class Hapi:
     ) -> None:
         self.release, self.data, self.keeps = release, folder / "data", keeps
         self._harness, self._environment = harness, environment
-        self._port = _quiet_port()
+        self._port = quiet_port()
         self.base = f"http://127.0.0.1:{self._port}/fhir"
         self._pid: int | None = None
 
@@ -134,15 +132,6 @@ class Hapi:
     def end(self) -> None:
         """End it in order, wherever its start or its kill broke off."""
         subprocess.run([self._harness / "stop.sh", "--data", str(self.data)], check=True, capture_output=True)
-
-
-def _quiet_port() -> int:
-    """A free port below those that the system hands out: HAPI takes it only after a minute, and again after a kill."""
-    for port in random.sample(range(20_000, 30_000), 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port")
 
 
 @contextmanager
