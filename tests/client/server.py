@@ -148,7 +148,12 @@ def serving(server: FakeServer) -> Iterator[FakeServer]:
         protocol_version = "HTTP/1.1"
 
         def _handle(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            length = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:
+                # Who hung up halfway has asked nothing.
+                self.close_connection = True
+                return
             path = self.path.removeprefix("/fhir").lstrip("/")
             headers = {name.lower(): value for name, value in self.headers.items()}
             reply = server.answer(Request(self.command, path, headers, body))
