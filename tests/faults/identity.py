@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 from fhirbridge.fhir.json import canonical
 
 Tree: TypeAlias = dict[str, Any]
+# 42 CFR 2.32: goes with substance use content that a consent lets go.
+_NOTICE = "NORDSCLCD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,15 @@ def identifiers_of(resource: Tree) -> list[Tree]:
 
 
 def content_hash(resource: Tree) -> str:
-    """A hash over what the resource says: without its id, its tags, the versions that servers give, and without the
-    literal addresses of references that have an identifier: those are found at delivery.
+    """A hash over what the resource says: without its id, its tags, the versions that servers give, and without what is
+    found at delivery: the literal addresses of references that have an identifier, the notice on what may be shared
+    but not passed on.
     """
     told = {name: _without_literals(value) for name, value in resource.items() if name not in ("id", "meta")}
     meta = resource.get("meta", {})
     told["meta"] = {name: meta[name] for name in meta if name not in ("tag", "versionId", "lastUpdated")}
+    if "security" in meta:
+        told["meta"]["security"] = [label for label in meta["security"] if label.get("code") != _NOTICE]
     return hashlib.sha256(canonical(told)).hexdigest()[:16]
 
 
