@@ -30,7 +30,7 @@ FAULTS ?=
 # Options of the benchmark, such as BENCH="--seconds 1 --kind session".
 BENCH ?=
 
-.PHONY: help demo test test-long lint acceptance wheel-test faults crash-loop kills consents bench-map bench-ledger bench-consent lock clean
+.PHONY: help demo test test-long lint acceptance wheel-test faults crash-loop kills consents bench-map bench-ledger bench-consent supply-chain lock clean
 
 help: ## list what can be done
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -75,7 +75,7 @@ wheel-test: $(READY) ## the suite against the built wheel, in an empty environme
 	"$$away/venv/bin/python" $(PIP) install --require-hashes --no-deps -r requirements/dev.lock
 	"$$away/venv/bin/python" $(PIP) install --no-deps "$$away"/dist/*.whl
 	mkdir "$$away/suite"
-	for one in tests examples benchmarks docs pyproject.toml README.md; do
+	for one in tests examples benchmarks supply_chain docs requirements pyproject.toml README.md; do
 	  if [ -e "$$one" ]; then cp -R "$$one" "$$away/suite/"; fi
 	done
 	if [ -d ../shared ]; then ln -s "$$(cd ../shared && pwd)" "$$away/shared"; fi
@@ -112,6 +112,11 @@ bench-map: $(READY) ## records → FHIR bytes and back, as ratios to a hand-writ
 
 bench-ledger: $(READY) ## what the ledger costs: claim, begin, null send, settle
 	@$(BIN)/python -m benchmarks.ledger $(BENCH)
+
+supply-chain: $(READY) ## licences, a bill of materials (build/fhirbridge.cdx.json), known faults of what is locked
+	@$(BIN)/python -m supply_chain licences --write docs/licences.md
+	$(BIN)/python -m supply_chain sbom --write build/fhirbridge.cdx.json
+	$(BIN)/python -m supply_chain audit
 
 lock: ## write requirements/*.lock anew (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
