@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from io import BufferedReader
 from typing import BinaryIO, TypeAlias
 
-from fhirbridge.errors import Fault, JsonError
+from fhirbridge.errors import Fault, JsonError, SourceError
 from fhirbridge.fhir.json import Json, parse_object
 from fhirbridge.sources.documents import from_lines
 from fhirbridge.sources.opening import open_bytes
@@ -61,7 +61,10 @@ def _from_csv(
 ) -> Iterator[Entry]:
     head = start.partition(b"\n")[0].decode("utf-8", "replace")
     delimiter = max(_DELIMITERS, key=head.count)
-    header = [name.strip() for name in next(csv.reader([head], delimiter=delimiter), [])]
+    try:
+        header = [name.strip() for name in next(csv.reader([head], delimiter=delimiter), [])]
+    except csv.Error:
+        raise SourceError(f"{path}: the header line cannot be read", code="source.csv") from None
     columns = [*wanted, *(name for name in optional if name in header)]
     for row in rows(stream, path, delimiter, wanted=columns, ignored=[EVERY_OTHER]):
         yield Entry(row.line, row.cells, row.faults)

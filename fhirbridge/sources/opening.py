@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ def _text_bytes(raw: BinaryIO, name: str) -> BinaryIO:
             start = stream.peek(_PEEK)
     except IsADirectoryError:
         raise SourceError(f"{name}: is a directory", code="source.open") from None
-    except (EOFError, OSError):
+    except (EOFError, OSError, zlib.error):
         raise SourceError(f"{name}: cannot be read, or is no whole gzip file", code="source.open") from None
     _check_is_text(start[:_PEEK], name)
     if start.startswith(_BYTE_ORDER_MARK):

@@ -146,6 +146,8 @@ def test_a_byte_order_mark_at_the_start_is_no_content(tmp_path: Path) -> None:
         ('{"a":1}'.encode("utf-16"), "source.encoding"),
         (gzip.compress(b"PAR1" + bytes(100), mtime=0), "source.binary"),
         (b"\x1f\x8b\x08 not gzip", "source.open"),
+        # A good header before damaged data.
+        (gzip.compress(b"x" * 99, mtime=0)[:10] + b"\xff" * 40, "source.open"),
     ],
 )
 def test_what_is_no_text_is_refused_at_once(tmp_path: Path, content: bytes, code: str) -> None:

@@ -393,6 +393,8 @@ def test_a_crosswalk_is_read_as_it_was_written_and_is_for_its_owner_only(entries
         ("identifier,hospital,fingerprint\nP1,7,Zebulon\n", [":2: fingerprint"]),
         ('{"identifier": "P1", "hospital": 7}\n{broken Zebulon\n', [":1: hospital", ":2: "]),
         ("identifer,hospital\nP1,7\n", ["did you mean identifer?"]),
+        # A carriage return alone ends no line: the header is not to be read.
+        ("identifier,hospital\rZebulon,7\n", ["header line"]),
     ],
 )
 def test_a_faulty_crosswalk_is_refused_whole_every_fault_by_line_and_none_quoted(
