@@ -17,6 +17,7 @@ from fhirbridge.cli.app import configuration
 from fhirbridge.cli.console import print_json, say
 from fhirbridge.cli.files import STDOUT, open_output
 from fhirbridge.errors import UsageError
+from fhirbridge.layout import leaf_in_use
 from fhirbridge.mapping import Release, kinds
 from fhirbridge.records import Record
 
@@ -71,7 +72,8 @@ def conformance(
 
 
 def version(json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
-    """Print the version of fhirbridge, of its mappings, and the record kinds that are installed.
+    """Print the version of fhirbridge, of its mappings, the record kinds that are installed, and whether resources are
+    read by the compiled reader or by the one in Python.
 
     \b
     fhirbridge version --json
@@ -81,11 +83,13 @@ def version(json: Annotated[bool, typer.Option("--json", help="For scripts.")] =
         "mappings": MAPPING_VERSION,
         "releases": {release.value: release.fhir_version for release in Release},
         "kinds": sorted(kinds()),
+        "reader": leaf_in_use(),
     }
     if json:
         print_json(facts, to_stdout=True)
     else:
-        typer.echo(f"fhirbridge {__version__}, mappings {MAPPING_VERSION}, kinds: {', '.join(sorted(kinds()))}")
+        names = ", ".join(sorted(kinds()))
+        typer.echo(f"fhirbridge {__version__}, mappings {MAPPING_VERSION}, reader: {leaf_in_use()}, kinds: {names}")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -16,12 +16,16 @@ What makes that safe:
 - a validator of a model is left out only where it did not look at any marked value;
 - atoms are combined freely only where no rule looks at the fields of both (:mod:`fhirbridge.layout.groups`);
 - the resource id must be the one that the record's id gives, and the profiles those that the record satisfies;
+- what a mapping asks of a marked text (whether it equals another, holds a character, how it begins) is a condition
+  under which the layout holds;
 - a body with an escape, and everything else that does not fit to the last byte, is read the plain way.
 
-The laws hold both ways of reading against each other.
+What is done for every body, the walk and the building, is a *leaf* (:mod:`fhirbridge.layout.leaf`): compiled C where a
+compiler was found, else Python. The laws hold both against the plain way.
 """
 
 from fhirbridge.layout.bound import Claim, every
+from fhirbridge.layout.leaf import leaf_in_use
 from fhirbridge.layout.reader import Layouts
 
-__all__ = ["Claim", "Layouts", "every"]
+__all__ = ["Claim", "Layouts", "every", "leaf_in_use"]

@@ -9,17 +9,18 @@ from typing import Any
 
 from fhirbridge.errors import Refused
 from fhirbridge.fhir.json import Tree, dump
-from fhirbridge.layout.atoms import NO_RULE, Atom, Atoms, joined
+from fhirbridge.layout.atoms import NO_RULE, Atom, Atoms, sample
 from fhirbridge.layout.bound import Bound, Claim, every
-from fhirbridge.layout.groups import Groups, Said, Untouchable, said_by
+from fhirbridge.layout.conditions import equal
+from fhirbridge.layout.groups import Groups, Said, said_by
+from fhirbridge.layout.leaf import Known, Leaf
 from fhirbridge.layout.marks import MARKED, Different, Marks, transplanted
-from fhirbridge.layout.plan import Learned, Plan, Wholes
-from fhirbridge.layout.values import makers, remembering
-from fhirbridge.records.base import Record
+from fhirbridge.layout.plan import UNTOUCHABLE, Frame, Learned
+from fhirbridge.layout.values import made_of, remembering
+from fhirbridge.records.base import Record, checks
 
-# Bounds of what is kept of one kind: bytes of atoms, and combinations of them.
+# The bound of what is kept of one kind: bytes of atoms.
 _MOST_BYTES = 2**20
-_MOST_PLANS = 512
 # Learning costs as much as some plain readings: it goes on only while layouts come again.
 _CREDIT, _COST = 4_000, 10
 _RESOURCE_ID = "\ue0009999\ue001"
@@ -38,39 +39,41 @@ class _Own:
 
 
 class KindLayouts:
-    """The layouts of one kind. ``rivals`` are the claims of the kinds that are asked before it; ``wholes`` gets the
-    combinations of atoms that are usual.
+    """The layouts of one kind. ``rivals`` are the claims of the kinds that are asked before it; ``leaf`` does what is
+    done for every body.
     """
 
-    def __init__(self, mapping: Bound, rivals: Sequence[Claim], wholes: Wholes) -> None:
+    def __init__(self, mapping: Bound, rivals: Sequence[Claim], leaf: Leaf) -> None:
         self.mapping = mapping
-        self._wholes = wholes
-        self._rivals = rivals
+        self._leaf, self._rivals = leaf, rivals
         self._rules = mapping.rules.rules
-        self._atoms = Atoms()
         self._groups = Groups(self._rules)
         self._credit = _CREDIT
         self._learning = threading.Lock()
+        record = mapping.kind.record
+        frame = Frame(record, checks(record, "after"), mapping.resource_id, mapping.profiles)
+        self._atoms = Atoms(leaf.node, leaf.atom)
+        alone = mapping.kind.claims is every and not rivals
+        claims = None if alone else self._is_claimed
+        self._composer = leaf.composer(frame, self._atoms.members, self._atoms.items, claims)
         self._forget()
 
     def _forget(self) -> None:
-        #: What each group makes of its atoms, and the plans that follow from it. Plans that are known elsewhere stay
-        #: right: what a group wrote without looking elsewhere it will write again.
-        self._learned: dict[tuple[int, tuple[Atom, ...]], Learned] = {}
-        self._plans: dict[tuple[Atom, ...], Plan] = {}
-        self._unplanned: set[tuple[Atom, ...]] = set()
+        #: What each group makes of its atoms.
+        self._shares: dict[tuple[Atom, ...], Any] = {}
         #: The fields of groups without any atom, and the groups that were never seen without.
         self._absent: dict[str, Any] = dict.fromkeys(self.mapping.kind.record.model_fields)
         self._needed = set(self._groups.fields)
+        self._tell()
+
+    def _tell(self) -> None:
+        # Copies: another thread may be reading while more is learned.
+        known = Known(self._groups.of, frozenset(self._needed), self._shares.copy(), self._absent.copy())
+        self._composer.know(known)
 
     def read(self, body: bytes, position: int) -> Record | None:
         """The record of a body whose first atom is at ``position``; ``None`` if its layout is not known."""
-        split = self._atoms.split(body, position)
-        if split is None:
-            return None
-        atoms, found = split
-        plan = self._planned(tuple(atoms), body[:position])
-        record = None if plan is None else plan.record(found)
+        record = self._composer.record(body, position)
         if record is not None and self._credit < _CREDIT:
             self._credit += 1
         return record
@@ -83,6 +86,7 @@ class KindLayouts:
             return
         with self._learning:
             self._learn(resource, record)
+            self._tell()
 
     def _learn(self, resource: Tree, record: Record) -> None:
         self._credit -= _COST
@@ -90,11 +94,10 @@ class KindLayouts:
             marks = Marks()
             marked = marks.marked(record)
             said = said_by(self._rules, marked)
-            self._unplanned.clear()
             if self._groups.merge(said):
                 self._forget()
-            self._add(resource, record, marks, said, self.mapping.profiles(marked, Untouchable()))
-        except (Different, Refused, LookupError, ValueError, ArithmeticError):
+            self._add(resource, record, marks, said, self.mapping.profiles(marked, UNTOUCHABLE))
+        except (Different, Refused, LookupError, ValueError, ArithmeticError, RecursionError):
             return  # a mapping computes with a marked value: such a layout is always read the plain way
 
     def _add(
@@ -123,87 +126,24 @@ class KindLayouts:
                 groups[self._groups.of[rule]].append(*self._atoms.add(name, False, node, rule))
         for group, fields in self._groups.fields.items():
             some = groups[group]
-            if (group, tuple(some.atoms)) not in self._learned:
-                self._learned[group, tuple(some.atoms)] = learned = _learned(record, fields, marks, some.slots)
-                if not some.atoms:
-                    self._absent |= learned.constant
+            if not some.atoms:
+                if group in self._needed:
+                    self._absent |= _learned(record, fields, marks, some.slots).constant
                     self._needed.discard(group)
-
-    def _planned(self, atoms: tuple[Atom, ...], begin: bytes) -> Plan | None:
-        """The plan for a combination of atoms; ``None`` where a group has not been seen with such atoms.
-
-        A combination that comes again is from then on looked for as a whole.
-        """
-        plan = self._plans.get(atoms)
-        if plan is not None:
-            if not plan.is_usual:
-                plan.is_usual = True
-                self._wholes.add(joined(atoms, begin), plan)
-            return plan
-        if atoms in self._unplanned:
-            return None
-        plan = self._composed(atoms)
-        if plan is None and len(self._unplanned) < _MOST_PLANS:
-            self._unplanned.add(atoms)
-        elif plan is not None and len(self._plans) < _MOST_PLANS:
-            # What is usual came first; the rest is put together each time.
-            self._plans[atoms] = plan
-        return plan
-
-    def _composed(self, atoms: tuple[Atom, ...]) -> Plan | None:
-        own: dict[int, tuple[list[Atom], list[int]]] = {}
-        id_place, last_rule, start = -1, -1, 0
-        claimed: tuple[str, ...] = ()
-        for atom in atoms:
-            following = start + atom.slots
-            if atom.rule == NO_RULE:
-                # The resource id; a second one is no FHIR.
-                if id_place >= 0:
-                    return None
-                id_place = start
-            else:
-                some, places = own.setdefault(self._groups.of[atom.rule], ([], []))
-                some.append(atom)
-                places += range(start, following)
-            if atom.in_extension:
-                # Extensions are written in the order of the rules.
-                if atom.rule < last_rule:
-                    return None
-                last_rule = atom.rule
-            elif atom.name == "meta":
-                claimed = tuple(atom.node.get("profile", ()))
-            start = following
-        known = []
-        for group, (some, places) in own.items():
-            learned = self._learned.get((group, tuple(some)))
-            if learned is None:
-                return None
-            known.append((learned, places))
-        if id_place < 0 or not self._needed <= own.keys() or not self._is_claimed(atoms):
-            return None
-        return Plan(self.mapping, self._absent, known, id_place, claimed)
+            elif tuple(some.atoms) not in self._shares:
+                self._shares[tuple(some.atoms)] = self._leaf.share(_learned(record, fields, marks, some.slots))
 
     def _is_claimed(self, atoms: tuple[Atom, ...]) -> bool:
         """Whether this kind is the one that reads such a resource; claims look at codes, which do not vary."""
-        if self.mapping.kind.claims is every and not self._rivals:
-            return True
-        sample: Tree = {"resourceType": self.mapping.kind.resource_type}
-        sample |= {atom.name: atom.node for atom in atoms if not atom.in_extension}
-        items = [atom.node for atom in atoms if atom.in_extension]
-        if items:
-            sample["extension"] = items
-        return self.mapping.kind.claims(sample) and not any(claims(sample) for claims in self._rivals)
+        resource = sample(self.mapping.kind.resource_type, atoms)
+        return self.mapping.kind.claims(resource) and not any(claims(resource) for claims in self._rivals)
 
 
 def _learned(record: Record, fields: Iterable[str], marks: Marks, slots: Sequence[int]) -> Learned:
     """What a group of rules makes of its atoms, seen in one record; ``slots`` are the marks in their slots."""
     at = {number: place for place, number in reversed(list(enumerate(slots)))}
-    constant, made = makers(record, fields, marks, at)
-    again = tuple((place, at[number]) for place, number in enumerate(slots) if at[number] != place)
-    compared = {
-        (at[one], at[other], equal)
-        for one, other, equal in marks.compared
-        if one != other and {one, other} <= at.keys()
-    }
-    remembered = tuple((name, remembering(make)) for name, make in made.items())
-    return Learned(constant, remembered, again, tuple(compared))
+    constant, made = made_of(record, fields, marks, at)
+    again = [equal(place, at[number]) for place, number in enumerate(slots) if at[number] != place]
+    asked = {one.at(at) for one in marks.conditions if {one.one, one.other} <= at.keys()}
+    ready = tuple((name, remembering(one)) for name, one in made.items())
+    return Learned(len(slots), constant, ready, (*again, *asked))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
 from fhirbridge.fhir.json import Json
+from fhirbridge.layout.conditions import Condition, begins, equal, holds
 from fhirbridge.records.base import Check, Concept, Identifier, Model, Note, checks, filler
 from fhirbridge.records.consent import Attachment
 from fhirbridge.records.session import Administration
@@ -57,46 +59,69 @@ class _Number(Decimal):
 
 
 class _Text(str):
-    """A mark in place of a text. It can be written and compared; whoever looks into it computes with it.
-
-    Comparisons are noted, for what is written may depend on them.
+    """A mark in place of a text. It can be written, compared, cut to its beginning, and asked for a character; that is
+    noted, for what is written may depend on it. Whoever looks into it otherwise computes with it.
     """
 
     original: str
     number: int
-    compared: list[tuple[int, int, bool]]
+    marks: Marks
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, _Text):
-            equal = self.original == other.original
-            self.compared.append((self.number, other.number, equal))
-            return equal
+            return self.marks.noted(equal(self.number, other.number, self.original == other.original))
         if isinstance(other, str):
             raise Different
         return False
 
-    def _looked_at(self, *_: Any) -> Any:
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __str__(self) -> str:
+        return self
+
+    def __contains__(self, needle: object) -> bool:
+        if not isinstance(needle, str) or len(needle) != 1 or not needle.isascii():
+            raise Different
+        return self.marks.noted(holds(self.number, needle.encode(), needle in self.original))
+
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, slice) or key.start or key.step or not isinstance(key.stop, int) or key.stop <= 0:
+            raise Different
+        return self.marks.beginning(self, key.stop)
+
+    def _looked_at(self, *_: Any, **__: Any) -> Any:
         raise Different
 
     __hash__ = _looked_at
-    __lt__ = __le__ = __gt__ = __ge__ = _looked_at
-    __len__ = __contains__ = __getitem__ = startswith = endswith = as_datetime = _looked_at
+    as_datetime = _looked_at
+
+
+# What may be asked of a mark as of any object.
+_HARMLESS = frozenset({"__init__", "__repr__", "__format__", "__sizeof__", "__getnewargs__", "__getattribute__"})
+for _name in vars(str).keys() - vars(_Text).keys() - _HARMLESS - {"__new__", "__doc__"}:
+    setattr(_Text, _name, _Text._looked_at)
 
 
 @functools.cache
 def _text(kind: type[str]) -> type[str]:
-    return type("Marked", (_Text, kind), {})
+    return type("Marked", (_Text, kind), {"kind": kind})
+
+
+def _own(mark: Any) -> str:
+    """The text of a mark itself, or of anything else that is written."""
+    return str.__str__(mark) if isinstance(mark, str) else str(mark)
 
 
 class Marks:
     """The values of a record that may vary, each with a number of its own by its place.
 
-    ``compared`` are pairs of texts that a mapping has compared, and whether they were equal.
+    ``conditions`` are what a mapping asked of texts, by their numbers, and was told.
     """
 
     def __init__(self) -> None:
         self.numbers: dict[Place, int] = {}
-        self.compared: list[tuple[int, int, bool]] = []
+        self.conditions: list[Condition] = []
 
     def marked(self, model: Model, place: Place = ()) -> Any:
         """A copy of a model, not validated, with marks for values."""
@@ -106,20 +131,32 @@ class Marks:
             values[name] = self._marked(value, is_free(model, here), here)
         return filler(type(model))(values)
 
+    def noted(self, condition: Condition) -> bool:
+        """Note what is asked, and tell it."""
+        self.conditions.append(condition)
+        return condition.answer
+
+    def beginning(self, mark: _Text, length: int) -> str:
+        """A mark for the beginning of a text that has a mark."""
+        cut = self._mark(mark.original[:length], ("", mark.number, length))
+        self.noted(begins(cut.number, mark.number, length))
+        return cut  # type: ignore[no-any-return]
+
     def looking(self, model: Model, place: Place) -> tuple[Check, ...]:
         """The validators of a model as a whole that look at a value which may vary. The others see what they saw."""
         twin = self.marked(model, place)
-        return tuple(check for check in checks(type(model), "after") if self._looks(check, twin))
+        return tuple(check for check in checks(type(model), "after") if self.looks(check, twin))
 
-    def _looks(self, check: Check, twin: Model) -> bool:
-        before = len(self.compared)
+    def looks(self, ask: Callable[[Any], object], marked: Model) -> bool:
+        """Whether ``ask`` looks at a mark in a model, or refuses it."""
+        before = len(self.conditions)
         try:
-            check(twin)
-            return len(self.compared) > before
-        except (Different, PydanticCustomError, ValueError, ArithmeticError):
+            ask(marked)
+            return len(self.conditions) > before
+        except (Different, PydanticCustomError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
             return True
         finally:
-            del self.compared[before:]
+            del self.conditions[before:]
 
     def _marked(self, value: Any, free: bool, place: Place) -> Any:
         if isinstance(value, Model):
@@ -135,8 +172,8 @@ class Marks:
         # Too long to be taken for a part of a date.
         text = f"\ue000{number:012}\ue001"
         if isinstance(value, str):
-            mark = str.__new__(_text(type(value)), text)
-            mark.original, mark.number, mark.compared = str(value), number, self.compared  # type: ignore[attr-defined]
+            mark: Any = str.__new__(_text(getattr(value, "kind", type(value))), text)
+            mark.original, mark.number, mark.marks = _own(value), number, self
             return mark
         numeral = object.__new__(_Number)
         object.__setattr__(numeral, "text", text)
@@ -151,10 +188,10 @@ def transplanted(source: Json, written: Json) -> Json:
         return {name: transplanted(node, written[name]) for name, node in source.items()}
     if isinstance(source, list) and isinstance(written, list) and len(source) == len(written):
         return [transplanted(one, other) for one, other in zip(source, written, strict=True)]
-    if isinstance(written, (str, Decimal)) and MARKED in str(written):
-        if MARK.fullmatch(str(written)) is None:
+    if isinstance(written, (str, Decimal)) and MARKED in _own(written):
+        if MARK.fullmatch(_own(written)) is None:
             raise Different  # a part of a value, or a value inside of a longer text
-        return str(written) if isinstance(written, str) else written
+        return _own(written) if isinstance(written, str) else written
     if source != written or isinstance(source, bool) is not isinstance(written, bool):
         raise Different
     return source

@@ -1,125 +1,83 @@
-"""Plans: what a known combination of atoms is as a record."""
+"""What a leaf has to know to build records."""
 
 from __future__ import annotations
 
-import functools
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from fhirbridge.layout.bound import Bound
+from fhirbridge.layout.atoms import Atom
+from fhirbridge.layout.conditions import Condition
 from fhirbridge.layout.groups import Untouchable
 from fhirbridge.layout.marks import Different
-from fhirbridge.layout.trie import Node, grown
-from fhirbridge.layout.values import Found, Make
-from fhirbridge.records.base import Record, assembler, checks
+from fhirbridge.layout.values import Made
+from fhirbridge.records.base import Check, Record
 
-_UNTOUCHABLE = Untouchable()
+UNTOUCHABLE = Untouchable()
+# What a value that does not fit raises; the plain way says what is wrong, and where.
+QUIET = (ValueError, ValidationError, PydanticCustomError, Different)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What is the same for all records of a kind: the model, the validators of the record as a whole, the resource id
+    of a record's id, and the profiles that a record claims.
+    """
+
+    record: type[Record]
+    checks: tuple[Check, ...]
+    resource_id: Callable[[str], str]
+    profiles: Callable[[Any, Any], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Learned:
     """What a group of rules makes of its atoms.
 
-    ``constant`` fields stay as they are, ``made`` ones are made of what was found in the group's slots; ``again`` are
-    pairs of slots that hold the same value, ``compared`` pairs of which the mapping asks whether they are equal.
+    ``constant`` fields stay as they are, ``made`` ones are made of what was found in the group's ``slots``, which
+    behave as the ``conditions`` say.
     """
 
+    slots: int
     constant: dict[str, Any]
-    made: tuple[tuple[str, Make], ...]
-    again: tuple[tuple[int, int], ...]
-    compared: tuple[tuple[int, int, bool], ...]
-
-    @functools.cached_property
-    def single(self) -> list[tuple[str, Callable[[bytes], Any], int]]:
-        """The fields, if each is made of one text alone and the mapping compares none with another."""
-        singles = [(name, make.one, make.place) for name, make in self.made if make.one is not None]
-        free = len(singles) == len(self.made) and not self.compared
-        return singles if free else []
+    made: tuple[tuple[str, Made], ...]
+    conditions: tuple[Condition, ...]
 
 
-def _fill(learned: Learned, part: Found, values: dict[str, Any]) -> bool:
-    """Put a group's fields into ``values``; false where the found values do not behave as the learned ones did."""
-    for one, other in learned.again:
-        if part[one] != part[other]:
-            return False
-    for one, other, equal in learned.compared:
-        if (part[one] == part[other]) is not equal:
-            return False
-    for name, make in learned.made:
-        values[name] = make.of(part)
-    return True
+class Brought(NamedTuple):
+    """The atoms of a body by their groups, and where the slots of each group are."""
+
+    groups: dict[int, tuple[list[Atom], list[int]]]
+    slots: int
+    id_place: int
+    claimed: tuple[str, ...]
 
 
-def _picker(places: Sequence[int]) -> Callable[[Found], Found]:
-    first, following = places[0], places[-1] + 1
-    return itemgetter(slice(first, following)) if following - first == len(places) else itemgetter(*places)
-
-
-class Plan:
-    """How the record of one combination of atoms is built.
-
-    ``absent`` has all fields in the order of the model, with the values they have where nothing of their group is
-    there. ``is_usual`` once the plan was asked for again.
-    """
-
-    def __init__(
-        self,
-        mapping: Bound,
-        absent: dict[str, Any],
-        groups: Iterable[tuple[Learned, Sequence[int]]],
-        id_place: int,
-        claimed: tuple[str, ...],
-    ) -> None:
-        self.is_usual = False
-        self._values = absent.copy()
-        self._single: list[tuple[str, Callable[[bytes], Any], int]] = []
-        self._steps: list[tuple[Learned, Callable[[Found], Found]]] = []
-        self._again: list[tuple[int, int]] = []
-        for learned, places in groups:
-            self._values.update(learned.constant)
-            if learned.single:
-                self._single += [(name, one, places[place]) for name, one, place in learned.single]
-                self._again += [(places[one], places[other]) for one, other in learned.again]
-            elif learned.made:
-                self._steps.append((learned, _picker(places)))
-        record = mapping.kind.record
-        self._assembled, self._id_place = assembler(record, checks(record, "after")), id_place
-        self._resource_id, self._profiles, self._claimed = mapping.resource_id, mapping.profiles, claimed
-
-    def record(self, found: Found) -> Record | None:
-        """The record with these values; ``None`` where they do not behave as the learned ones did, or are refused."""
-        for one, other in self._again:
-            if found[one] != found[other]:
+def brought_together(atoms: Sequence[Atom], groups: Sequence[int]) -> Brought | None:
+    """The atoms by groups, given the group of each rule; ``None`` where the mapping does not write them so."""
+    own: dict[int, tuple[list[Atom], list[int]]] = {}
+    id_place, last_rule, start = -1, -1, 0
+    claimed: tuple[str, ...] = ()
+    for atom in atoms:
+        following = start + atom.slots
+        if atom.rule < 0:
+            # The resource id; a second one is no FHIR.
+            if id_place >= 0:
                 return None
-        values = self._values.copy()
-        try:
-            for name, make, place in self._single:
-                values[name] = make(found[place])
-            for learned, pick in self._steps:
-                if not _fill(learned, pick(found), values):
-                    return None
-            record: Record = self._assembled(values)
-            if self._profiles(record, _UNTOUCHABLE) != self._claimed:
+            id_place = start
+        else:
+            some, places = own.setdefault(groups[atom.rule], ([], []))
+            some.append(atom)
+            places += range(start, following)
+        if atom.in_extension:
+            # Extensions are written in the order of the rules.
+            if atom.rule < last_rule:
                 return None
-        except (ValueError, ValidationError, PydanticCustomError, Different):
-            return None  # the plain way says what is wrong, and where
-        return record if self._resource_id(record.id).encode() == found[self._id_place] else None
-
-
-class Wholes:
-    """The plans of usual resources, found by all of their bytes at once."""
-
-    def __init__(self) -> None:
-        self.root: Node[Plan] = Node()
-        self._adding = threading.Lock()
-
-    def add(self, segments: Sequence[bytes], plan: Plan) -> None:
-        """Add a plan, given the segments around its slots."""
-        with self._adding:
-            self.root, _ = grown(self.root, segments, plan)
+            last_rule = atom.rule
+        elif atom.claimed is not None:
+            claimed = atom.claimed
+        start = following
+    return None if id_place < 0 else Brought(own, start, id_place, claimed)

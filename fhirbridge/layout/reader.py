@@ -7,27 +7,23 @@ from collections.abc import Sequence
 from fhirbridge.fhir.json import Tree
 from fhirbridge.layout.bound import Bound, Claim
 from fhirbridge.layout.kind import KindLayouts
-from fhirbridge.layout.plan import Wholes
+from fhirbridge.layout.leaf import Leaf, leaf
 from fhirbridge.records.base import Record
 
 _BEGIN = b'{"resourceType":"'
 
 
 class Layouts:
-    """The layouts learned for all kinds of one site."""
+    """The layouts learned for all kinds of one site, by the leaf in use where none is given."""
 
-    def __init__(self) -> None:
-        self._wholes = Wholes()
+    def __init__(self, own: Leaf | None = None) -> None:
+        self._leaf = own or leaf()
         self._by_type: dict[bytes, list[KindLayouts]] = {}
 
     def read(self, body: bytes) -> Record | None:
         """The record of a body with a known layout, which leaves no residue; ``None`` if it has to be read the plain
         way.
         """
-        found: list[bytes] = []
-        walked = self._wholes.root.walk(body, 0, found)
-        if walked is not None and walked[1] == len(body):
-            return walked[0].record(found)
         end = body.find(b'"', len(_BEGIN))
         known = self._by_type.get(body[len(_BEGIN) : end])
         if known is None or not body.startswith(_BEGIN) or body[end + 1 : end + 2] != b",":
@@ -50,6 +46,6 @@ class Layouts:
         known = self._by_type.get(name, [])
         layouts = next((one for one in known if one.mapping is mapping), None)
         if layouts is None:
-            layouts = KindLayouts(mapping, rivals, self._wholes)
+            layouts = KindLayouts(mapping, rivals, self._leaf)
             self._by_type[name] = [*known, layouts]
         layouts.learn(body, resource, record)
