@@ -11,7 +11,7 @@ from fhirbridge.fhir.bundle import State as EntryState
 from fhirbridge.fhir.json import Tree
 from fhirbridge.ledger import Action, Delivery, Server, State
 from fhirbridge.sync.bench import Bench
-from fhirbridge.sync.doubt import Look, verdict
+from fhirbridge.sync.doubt import MOST_ATTEMPTS, Look, verdict
 from fhirbridge.sync.draft import Settlement, acked, body_of, later, set_aside
 from fhirbridge.sync.held import read_copies, says_the_same, version_of
 from fhirbridge.sync.plan import newest_revision, revision_key, revision_of
@@ -120,6 +120,11 @@ def _found(bench: Bench, one: Delivery, reason: Reason, body: Tree, theirs: Tree
     # A server that ignores elements still holds what was sent: it carries our revision, or no tags at all.
     if first and (newest is None or newest == revision_key(revision_of(one.revision))):
         return acked(one, state, reason="site.altered", version=version, server_id=own)
+    # Another version than we know of: ours as the site makes it each time, or somebody else's, and not ours.
+    if version not in (None, one.version) and one.attempts >= MOST_ATTEMPTS:
+        return set_aside(one, State.PARKED, _DIFFERS.code, (_DIFFERS,), outcome=EntryOutcome("unknown"))
+    if reason.then == "park":
+        return set_aside(one, State.PARKED, reason.why, (_GAVE_UP,), outcome=EntryOutcome("failed"))
     other = own if own != one.resource_id else None
     return later(one, State.QUEUED, replace(reason, looked=0, then="again"), None, (_NOT_DONE,), server_id=other)
 
@@ -134,6 +139,10 @@ def _retracted(one: Delivery, reason: Reason, found: list[Tree] | None, copy: Co
 
 
 _NO_WAY = Fault("doubt.no_way", "", "nobody can find out whether it arrived", "ask the site, then replay or leave it")
+_DIFFERS = Fault(
+    "doubt.differs", "", "what the site holds is not what was sent, and it does not say whether it took it",
+    "compare the two; then replay it, or push a new revision",
+)  # fmt: skip
 _NOT_DONE = Fault(
     "site.not_done", "", "the site has not taken it yet", "it is sent again; push or sync goes on with it"
 )

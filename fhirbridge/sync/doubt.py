@@ -38,6 +38,9 @@ RULES: dict[WriteName, Rule] = {
     "conditional-create-tag": Rule(2, 10.0),
     "search-then-create": Rule(2, 60.0),
 }
+# As often as a server error is met (:mod:`fhirbridge.sync.retry`): an update that a site takes each time, without ever
+# saying so, and never as it was sent.
+MOST_ATTEMPTS = 3
 # Of a server whose index was never measured.
 _PRESUMED_LAG = 30.0
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fhirbridge.errors import SiteError
 from fhirbridge.fhir.bundle import Address, EntryOutcome
-from fhirbridge.ledger import Claim, Delivery, State
+from fhirbridge.ledger import Action, Claim, Delivery, State
 from fhirbridge.sync.batch import Limit, Piece, compose
 from fhirbridge.sync.bench import Bench
 from fhirbridge.sync.certainty import clear_up
@@ -57,7 +57,9 @@ class LaneWork:
         self._settle(prepared.settled)
         drafts = prepared.drafts
         own = own_addresses((one.resource, one.address) for one in drafts if not one.deletes)
-        named = {pointer for one in drafts for pointer in pointers(one.resource)}
+        # What is taken back names what the site knows already: it is asked about nothing more.
+        writing = [one for one in drafts if one.delivery.action is Action.PUT]
+        named = {pointer for one in writing for pointer in pointers(one.resource)}
         self._elsewhere = self._bench.elsewhere.find(named - own.keys() - self._here.keys())
         for bundle in self._bundles([one for one in drafts if not one.deletes], own):
             if self._bench.ended or not self._sent(bundle):

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from tests.faults.bench import Bench
 from tests.faults.cells import Cell
+from tests.faults.experiment import Experiment, Revocation
 from tests.faults.points import BETWEEN, HOUR
 from tests.faults.processes import Process
 from tests.faults.proxy import Rule, Stage
@@ -25,24 +26,27 @@ PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
 
 @dataclass
 class Scene:
-    """One run of a cell at its moment. ``start`` starts another worker, ``withdraw`` the clinic's process in which the
-    patient's consent is withdrawn; ``direction`` is that of a clock's jump; ``gate`` the rule that holds the exchange,
-    where there is one.
+    """One run of a cell at its moment. ``direction`` is that of a clock's jump, or what the worker does while a consent
+    is withdrawn; ``gate`` the rule that holds the exchange, where there is one.
 
-    ``others`` are workers to wait for, ``undo`` what ends the fault.
+    ``others`` are processes to wait for, ``undo`` what ends the fault.
     """
 
     cell: Cell
-    bench: Bench
-    store: LedgerStore
+    one: Experiment
     worker: Process
-    start: Callable[..., Process]
-    withdraw: Callable[[], Process]
-    patient: Mapping[str, Any]
     gate: Rule | None = None
     direction: int = 1
     others: list[Process] = field(default_factory=list)
     undo: list[Undo] = field(default_factory=list)
+
+    @property
+    def bench(self) -> Bench:
+        return self.one.bench
+
+    @property
+    def store(self) -> LedgerStore:
+        return self.one.store
 
     def spoil(self, rule: Rule) -> None:
         """A rule for the exchange that is under way, or for the next one if there is none."""
@@ -75,7 +79,7 @@ def stop(scene: Scene) -> None:
     """
     if scene.gate is not None:
         scene.worker.stop()
-    with scene.start(LAB_CLOCK=f"skip+{int(HOUR)}") as other:
+    with scene.one.start(LAB_CLOCK=f"skip+{int(HOUR)}") as other:
         other.wait()
     _withhold(scene)
 
@@ -163,23 +167,38 @@ def revoke_token(scene: Scene) -> None:
 
 def merge(scene: Scene) -> None:
     """The other patient must be there first: some servers refuse references into nowhere."""
-    other = {**scene.patient, "id": "survivor", "identifier": []}
+    patient = scene.one.subject.patients()[0]
+    other = {**patient, "id": "survivor", "identifier": []}
     scene.bench.lab.commit("PUT", other)
     link = [{"other": {"reference": "Patient/survivor"}, "type": "replaced-by"}]
-    scene.bench.lab.commit("PUT", {**scene.patient, "active": False, "link": link})
+    scene.bench.lab.commit("PUT", {**patient, "active": False, "link": link})
 
 
 def withdraw(scene: Scene) -> None:
-    """It is committed before the worker goes on, unless the worker stands in a transaction that it has to wait for."""
-    clinic = scene.withdraw()
+    """It is committed before the worker goes on, unless the worker stands in a transaction that it has to wait for.
+
+    In the other direction the worker stands still until another one has made the withdrawal effective; where the
+    exchange is held, nothing moves until the worker's timeout.
+    """
+    assert isinstance(scene.one, Revocation)
+    clinic = scene.one.withdraw()
     scene.others.append(clinic)
     waiting = threading.Thread(target=clinic.wait, daemon=True)
     waiting.start()
     waiting.join(_MOMENT)
+    if scene.direction > 0 or waiting.is_alive():
+        return
+    if scene.cell.in_network:
+        stall(scene)
+        return
+    if scene.gate is not None:
+        scene.gate.go_on.set()
+    scene.others.append(scene.one.start())
+    scene.one.until_effective()
 
 
 def second(scene: Scene) -> None:
-    scene.others.append(scene.start())
+    scene.others.append(scene.one.start())
 
 
 INJECTIONS: Mapping[str, Callable[[Scene], None]] = MappingProxyType(

@@ -5,6 +5,9 @@
 
 An event is one resource of one revision of one record. What was queued must be there once, in its newest revision, in
 its patient's chart; an older revision never over a newer one, nothing after a retraction, nothing that nobody queued.
+What was taken back altogether and is wanted again is a new resource.
+
+What a withdrawn consent forbids is judged by the requests that came, in :mod:`tests.faults.revoked`.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ from tests.faults.store import Address, Commit
 Tree: TypeAlias = dict[str, Any]
 # What a delivery may bring along beside the events: never more than one of each content.
 COMPANIONS = frozenset({"Provenance"})
+# The findings of a report that nothing excuses.
+OF_WITHDRAWAL = ("disclosed", "overdue", "untold", "unfollowed")
+HARM = ("dropped", "extra", "inversions", "after_retraction", "wrong_patient", *OF_WITHDRAWAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,8 @@ class Event:
 class Report:
     """Findings by identity. ``rewrites`` are versions that changed nothing: allowed, but worth knowing.
 
-    ``dropped`` are lost ones that the ledger did not show to anybody.
+    ``dropped`` are lost ones that the ledger did not show to anybody. The last five are about a withdrawal:
+    :mod:`tests.faults.revoked`; ``effective_after`` is in seconds.
     """
 
     events: int
@@ -50,11 +57,16 @@ class Report:
     after_retraction: tuple[str, ...] = ()
     wrong_patient: tuple[str, ...] = ()
     rewrites: int = 0
+    disclosed: tuple[str, ...] = ()
+    overdue: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
+    unfollowed: tuple[str, ...] = ()
+    effective_after: float = 0.0
 
     @property
     def unharmed(self) -> bool:
         """Nothing twice, nothing wrong, nothing lost in silence; doubts may be open."""
-        return not (self.dropped or self.extra or self.inversions or self.after_retraction or self.wrong_patient)
+        return not any(getattr(self, name) for name in HARM)
 
     @property
     def clean(self) -> bool:
@@ -62,15 +74,9 @@ class Report:
         return self.unharmed and not self.lost
 
     def __str__(self) -> str:
-        counts = {
-            "lost": self.lost,
-            "dropped": self.dropped,
-            "extra": self.extra,
-            "inversions": self.inversions,
-            "after retraction": self.after_retraction,
-            "wrong patient": self.wrong_patient,
-        }
-        words = ", ".join(f"{name} {len(found)}" for name, found in counts.items())
+        counts = {name: len(getattr(self, name)) for name in ("lost", *HARM)}
+        told = {name: count for name, count in counts.items() if count or name not in OF_WITHDRAWAL}
+        words = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in told.items())
         return f"events {self.events}, commits {self.commits}: {words}, rewrites {self.rewrites}"
 
 
@@ -126,9 +132,10 @@ def judge(
             wrong.append(commit.identity)
     last = {one.address: one for one in done}
     lost = [identity for (identity, _), case in cases.items() if not _arrived(case, last)]
+    gone = {one.address for one in done if one.action == "forget"}
     for (identity, _), case in cases.items():
-        extra += [identity] * _surplus({one.address for one in case.commits if one.action == "create"}, done)
-    extra += _doubled_companions(ours, done)
+        extra += [identity] * _surplus(_made(case), gone)
+    extra += _doubled_companions(ours, gone)
     return Report(
         events=len(queued),
         commits=len(done),
@@ -155,18 +162,28 @@ def _arrived(case: _Case, last: Mapping[Address, Commit]) -> bool:
     return any(one.hash == wanted.hash if wanted.hash else one.revision == wanted.revision for one in alive)
 
 
-def _surplus(made: set[Address], done: Iterable[Commit]) -> int:
-    """How many resources too many; one that the server forgot may be made again."""
-    gone = {one.address for one in done if one.action == "forget"}
+def _made(case: _Case) -> set[Address]:
+    """The resources that were made; not those that were taken back before it was made anew because it is wanted."""
+    made: set[Address] = set()
+    over: set[Address] = set()
+    for one in case.commits:
+        if one.action == "create":
+            made = {*(made if case.newest.retracts else made - over), one.address}
+        over = over | {one.address} if one.retracts else over - {one.address}
+    return made
+
+
+def _surplus(made: set[Address], gone: set[Address]) -> int:
+    """How many resources too many; one of those ``gone``, which the server forgot, may be made again."""
     return max(0, len(made - gone) - 1)
 
 
-def _doubled_companions(ours: list[Commit], done: list[Commit]) -> list[str]:
+def _doubled_companions(ours: list[Commit], gone: set[Address]) -> list[str]:
     made: dict[tuple[str, str], set[Address]] = {}
     for one in ours:
         if one.type in COMPANIONS and one.action == "create":
             made.setdefault((one.type, one.hash), set()).add(one.address)
-    return [kind for (kind, _), several in made.items() for _ in range(_surplus(several, done))]
+    return [kind for (kind, _), several in made.items() for _ in range(_surplus(several, gone))]
 
 
 def _inverted(case: _Case) -> bool:

@@ -24,15 +24,20 @@ from pathlib import Path
 from fhirbridge.fhir.json import Tree, dump, parse_object
 from fhirbridge.synth import Options
 from tests.faults.cells import FAULTS, Cell, cells
-from tests.faults.judge import Report
+from tests.faults.experiment import experiment
+from tests.faults.judge import HARM, Report
 from tests.faults.personalities import PERSONALITIES
 from tests.faults.points import POINTS
-from tests.faults.runner import Outcome, crash_loop, experiment, run_cell
+from tests.faults.runner import Outcome, crash_loop, run_cell
 from tests.faults.stores import LedgerStore, PostgresStore, SqliteStore, postgres
 from tests.faults.synthetic import KNOWN, Clinic
 from tests.faults.work import LEDGERS
 
 STORES = ("sqlite", "postgres")
+# What stands above the table.
+_HEADING = Path(__file__).with_name("matrix.md")
+# Injections of which there are two runs each.
+_BOTH_WAYS = ("clock", "withdraw")
 Stores = Callable[[str, Path], LedgerStore]
 
 
@@ -57,10 +62,9 @@ def subject(personality: str, patients: int = 2, release: str = "r4", known: str
     return Clinic(options, release=release, known=f"{KNOWN.get(personality, '')}\n{known}")
 
 
-def release_of(cell: Cell, personality: str) -> str:
-    """What a cell is run in: R4, and on the strict server every other cell, as on a chessboard, in R5."""
-    is_dark = (POINTS.index(cell.point) + FAULTS.index(cell.fault)) % 2 == 1
-    return "r5" if personality == "strict" and is_dark else "r4"
+def releases(personality: str) -> tuple[str, ...]:
+    """What is spoken with a personality: R4, and on the strict server R5 too, each cell in both."""
+    return ("r4", "r5") if personality == "strict" else ("r4",)
 
 
 def run(
@@ -69,21 +73,27 @@ def run(
     personalities: Sequence[str],
     jobs: int,
     tell: Callable[[Outcome], None],
+    ledger: str = "",
 ) -> list[Outcome]:
-    """Run cells on stores and personalities, some at a time. A clock jumps both ways, in a run each."""
+    """Run cells on stores and personalities, some at a time.
+
+    A clock jumps both ways, in a run each, and a consent is withdrawn from a worker that goes on and from one that does
+    not. ``ledger`` names a wrong one.
+    """
     wanted = [
-        (cell, name, personality, direction)
+        (cell, name, personality, direction, release)
         for personality, name, cell in itertools.product(personalities, names, chosen)
         if cell.run and cell.only in ("", name)
-        for direction in ((1, -1) if cell.run == "clock" else (1,))
+        for direction in ((1, -1) if cell.run in _BOTH_WAYS else (1,))
+        for release in releases(personality)
     ]
     with tempfile.TemporaryDirectory() as folder, stores(names, Path(folder)) as new:
 
-        def one(number: int, cell: Cell, name: str, personality: str, direction: int) -> Outcome:
+        def one(number: int, cell: Cell, name: str, personality: str, direction: int, release: str) -> Outcome:
             place = Path(folder) / str(number)
             place.mkdir()
-            store, clinic = new(name, place), subject(personality, release=release_of(cell, personality))
-            outcome = run_cell(cell, clinic, place, store, personality, direction=direction)
+            store, clinic = new(name, place), subject(personality, release=release)
+            outcome = run_cell(cell, clinic, place, store, personality, direction=direction, ledger=ledger)
             tell(outcome)
             store.remove()
             shutil.rmtree(place)
@@ -112,19 +122,24 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 def summary(outcomes: Sequence[Outcome]) -> str:
     """The sums, and everything that was not good by name."""
-    sums = {
-        name: sum(len(getattr(one.report, name)) for one in outcomes)
-        for name in ("lost", "dropped", "extra", "inversions", "after_retraction", "wrong_patient")
-    }
+    sums = {name: sum(len(getattr(one.report, name)) for one in outcomes) for name in ("lost", *HARM)}
     said = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in sums.items())
     bad = [one for one in outcomes if not one.is_good]
-    return "\n".join([f"{len(outcomes)} runs, {len(outcomes) - len(bad)} good: {said}", *map(described, bad)])
+    took = sorted(one.report.effective_after for one in outcomes if one.cell.run == "withdraw")
+    late = [f"withdrawals effective after {took[len(took) // 2]:.1f} s, at most {took[-1]:.1f} s"] if took else []
+    counted = f"{len(outcomes)} runs, {len(outcomes) - len(bad)} good: {said}"
+    return "\n".join([counted, *late, *map(described, bad)])
 
 
 def described(one: Outcome) -> str:
     """One run in a line."""
     words = ["good" if one.is_good else "BAD", one.cell.point, one.cell.fault, one.store, one.personality, one.release]
-    flags = {"not reached": not one.reached, "not ended": not one.ended, "hung": one.hung}
+    flags = {
+        "the other way": one.direction < 0,
+        "not reached": not one.reached,
+        "not ended": not one.ended,
+        "hung": one.hung,
+    }
     words += [word for word, is_so in flags.items() if is_so]
     line = " · ".join([*words, *([] if one.report.clean else [str(one.report)])])
     return line if one.is_good or not one.errors else f"{line}\n    {one.errors.splitlines()[-1]}"
@@ -151,7 +166,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     loop.add_argument("--workers", type=int, default=1)
     loop.add_argument("--seed", type=int, default=1)
     loop.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change the personality")
-    loop.add_argument("--ledger", choices=[one for one in LEDGERS if one], help="a wrong one: the loop has to notice")
+    for one in (matrix, loop):
+        one.add_argument(
+            "--ledger", choices=[name for name in LEDGERS if name], help="a wrong one: it has to be noticed"
+        )
     given = parser.parse_args(arguments)
     if given.command == "table":
         return _table(given)
@@ -171,19 +189,20 @@ def _cells(given: argparse.Namespace, names: Sequence[str], personalities: Seque
             with writing, given.keep.open("ab") as stream:
                 stream.write(dump(_as_line(one)) + b"\n")
 
-    outcomes = run(chosen, names, personalities, given.jobs, tell)
+    outcomes = run(chosen, names, personalities, given.jobs, tell, given.ledger or "")
     _say(f"{table(outcomes)}\n\n{summary(outcomes)}")
     return 0 if all(one.is_good for one in outcomes) else 1
 
 
 def _table(given: argparse.Namespace) -> int:
     lines = [parse_object(line) for path in given.runs for line in path.read_bytes().splitlines()]
-    by_run = {(one["point"], one["fault"], one["store"], one["personality"], one["direction"]): one for one in lines}
+    told_apart = ("point", "fault", "store", "personality", "direction", "release")
+    by_run = {tuple(one[name] for name in told_apart): one for one in lines}
     outcomes = [_from_line(one) for one in by_run.values()]
     text = f"{table(outcomes)}\n\n{summary(outcomes)}"
     _say(text)
     if given.write:
-        given.write.write_text(f"{_HEADING}\n{_made_of(by_run.values())}\n\n{text}\n", "utf-8")
+        given.write.write_text(f"{_HEADING.read_text('utf-8')}\n{_made_of(by_run.values())}\n\n{text}\n", "utf-8")
     return 0 if all(one.is_good for one in outcomes) else 1
 
 
@@ -211,6 +230,7 @@ def _from_line(tree: Tree) -> Outcome:
     where = {(cell.point, cell.fault): cell for cell in cells()}
     own = {each.name: tree[each.name] for each in fields(Outcome) if each.name not in ("cell", "report")}
     said: Tree = {name: tuple(value) if isinstance(value, list) else value for name, value in tree["report"].items()}
+    said["effective_after"] = float(said.get("effective_after", 0.0))
     return Outcome(where[tree["point"], tree["fault"]], report=Report(**said), **own)
 
 
@@ -244,17 +264,6 @@ def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
-
-_HEADING = """# The fault matrix
-
-Written by `python -m tests.faults.matrix table`. Good runs of all runs of a cell, over stores and personalities;
-a clock jumps both ways, in a run each. R4 is spoken; on the strict server every other cell, as on a chessboard, is run
-in R5.
-Good: the point was reached, the work came to its end, nothing extra, nothing inverted, nothing after a retraction, no
-wrong chart, and nothing lost that the ledger does not show. `lost` counts what is not at the server, `dropped` those of
-them that the ledger does not show as parked, rejected or in doubt: a merged patient's records are parked, a resource
-that the server refuses is rejected. Why a cell is `n/a` stands in `tests/faults/cells.toml`.
-"""
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -30,7 +30,7 @@ from fhirbridge.client.rest import Client
 from fhirbridge.client.transport import FHIR_JSON, Answer, Transport
 from fhirbridge.errors import SiteUnreachable
 from fhirbridge.fhir.json import Tree, dump, parse
-from fhirbridge.ledger import Enqueued, Item, Ledger, State, key_check
+from fhirbridge.ledger import Enqueued, Item, Ledger, State
 from fhirbridge.ledger.words import Decision
 from fhirbridge.mapping import Mappings
 from fhirbridge.site import Site, clinic
@@ -42,6 +42,7 @@ from tests.faults.judge import Event, Report, events_of, judge
 from tests.faults.server import FaultServer, Request
 from tests.faults.store import Commit
 from tests.faults.stores import postgres
+from tests.vault.vaults import vault_of
 
 SITE = "hospital"
 _BASE = "http://127.0.0.1/fhir"
@@ -159,8 +160,8 @@ def run(url: str, folder: Path, workers: int, patients: int, events: int, seed: 
     people = [patient(number) for number in range(patients)]
     for one in people:
         server.commit_as_hospital("PUT", one)
-    check = key_check(site(server).mappings.binding.clinic.id_key)
-    Ledger.open(url, key_check=check).close()
+    vault = vault_of(site(server).mappings.binding.clinic.id_key)
+    Ledger.open(url, vault=vault).close()
     fed = threading.Event()
     queued: list[Event] = []
     order: dict[str, int] = {}
@@ -169,7 +170,7 @@ def run(url: str, folder: Path, workers: int, patients: int, events: int, seed: 
 
     def feed() -> None:
         try:
-            with Ledger.open(url, key_check=check) as ledger:
+            with Ledger.open(url, vault=vault) as ledger:
                 source = work(patients, events, seed)
                 while some := list(islice(source, _BATCH)):
                     told = events_of(resource for _, resource in some)
@@ -182,7 +183,7 @@ def run(url: str, folder: Path, workers: int, patients: int, events: int, seed: 
             fed.set()
 
     def deliver() -> None:
-        with Ledger.open(url, key_check=check) as ledger:
+        with Ledger.open(url, vault=vault) as ledger:
             worker = Worker(site(server), ledger, settings=Settings(threads=1))
             while not fed.is_set() or ledger.next_due(SITE) is not None:
                 worker.run(lambda: True, 60.0)

@@ -1,9 +1,9 @@
 """What happens to a worker at its named points: read from the environment, done from inside the worker.
 
 ``LAB_AT`` holds orders, separated by commas, each ``POINT[:N]=DEED`` or ``POINT%RATE@SEED=DEED``. ``POINT`` is a name
-of :data:`POINTS` or ``*``; ``N`` the n-th passing (1); ``DEED`` is ``kill`` (SIGKILL) or ``stop`` (SIGSTOP: whoever
-started the worker can do something at this very moment, and let it go on), or ``leave``, an end without any tidying
-with code 75::
+of :data:`POINTS`, :data:`TO_WRITE` or ``*``; ``N`` the n-th passing (1); ``DEED`` is ``kill`` (SIGKILL) or ``stop``
+(SIGSTOP: whoever started the worker can do something at this very moment, and let it go on), or ``leave``, an end
+without any tidying with code 75::
 
     LAB_AT=after-claim:3=kill,during-ack%0.05@7=stop
 
@@ -42,6 +42,8 @@ BETWEEN: Mapping[str, Stage] = {
     "mid-reply": "mid-reply",
 }
 POINTS = (*INSIDE[:5], *BETWEEN, *INSIDE[5:])
+# The same as after-token, where what it is for writes and not only asks.
+TO_WRITE = "after-token-to-write"
 HOUR = 3600.0
 _ORDER = re.compile(r"([a-z*-]+)(?::(\d+)|%([\d.]+)@(\d+))?=(kill|stop|leave)")
 _CLOCK = re.compile(r"(real|skip)([+-]\d+)?")
@@ -119,7 +121,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> tuple[Point
 
 def _parsed(text: str) -> _Order:
     given = _ORDER.fullmatch(text)
-    if given is None or given[1] not in ("*", *POINTS):
+    if given is None or given[1] not in ("*", TO_WRITE, *POINTS):
         raise ValueError(f"LAB_AT: {text}")
     point, n, rate, seed, deed = given.groups()
     dice = random.Random(int(seed or 0))  # noqa: S311 - repeatable on purpose

@@ -15,6 +15,9 @@ At each of them: ``hold`` until released (at ``done`` a slow close; whoever wait
 ``stall`` until the client has given up, after which it goes on, and is over before anything that is asked next gets
 through, ``reset`` (RST to both), ``close`` (FIN to both: a truncated reply), and at ``connected`` ``repeat``: the
 server gets the request once more on a connection of its own.
+
+Whoever has to know what came, and when, sets ``witness``: it is told of each request, whole or not, before the first
+stage, with the moment at which its first byte was here.
 """
 
 from __future__ import annotations
@@ -23,10 +26,11 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from tests.faults.scripted import kind_of
 
@@ -91,6 +95,13 @@ class _Stalled:
             return True
 
 
+class Arrival(NamedTuple):
+    """A request as it came, and when its first byte did (epoch seconds)."""
+
+    at: float
+    request: bytes
+
+
 class _Spoilt(Exception):
     """The exchange ends here; ``reset`` tells how."""
 
@@ -104,6 +115,7 @@ class Proxy:
     def __init__(self, upstream: tuple[str, int]) -> None:
         self.upstream = upstream
         self.exchanges = 0
+        self.witness: Callable[[Arrival], object] | None = None
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -179,6 +191,8 @@ class Proxy:
                 self._open |= {client, server}
             incoming, outgoing = _Stream(client), _Stream(server)
             while request := incoming.message():
+                if self.witness is not None:
+                    self.witness(Arrival(incoming.began, request))
                 self._exchange(request, client, server, outgoing)
         except _Spoilt as spoilt:
             reset = spoilt.reset
@@ -250,9 +264,12 @@ class _Stream:
 
     def __init__(self, source: socket.socket) -> None:
         self._source, self._ahead = source, b""
+        # When the first byte of the newest message was here; 0 while there is none.
+        self.began = 0.0
 
     def message(self) -> bytes:
         """One message, whole, as it came; what there is of it if the connection ends."""
+        self.began = time.time() if self._ahead else 0.0
         head = self._until(b"\r\n\r\n")
         fields = dict(_fields(head))
         if b"chunked" in fields.get(b"transfer-encoding", b""):
@@ -279,6 +296,7 @@ class _Stream:
 
     def _more(self) -> bool:
         data = self._source.recv(1 << 16)
+        self.began = self.began or time.time()
         self._ahead += data
         return bool(data)
 

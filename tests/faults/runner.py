@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.bench import Bench, bench, charts
 from tests.faults.cells import Cell
+from tests.faults.experiment import Experiment, experiment, revocation
 from tests.faults.injections import INJECTIONS, NEW_TOKEN, OLD_TOKEN, Scene
-from tests.faults.judge import Report, judge
-from tests.faults.points import BETWEEN, POINTS
+from tests.faults.judge import Report
+from tests.faults.personalities import PERSONALITIES
+from tests.faults.points import BETWEEN, POINTS, TO_WRITE
 from tests.faults.processes import Ended, Process
 from tests.faults.proxy import Proxy, Rule
+from tests.faults.revoked import HANDLINGS
 from tests.faults.stores import LedgerStore
 from tests.faults.subjects import Subject
 
-# How long a fault lasts when the worker goes on in spite of it, and how often a worker is started to finish.
+# How long a fault lasts when the worker goes on in spite of it.
 PATIENCE = 5.0
-STARTS = 20
 RENEWAL = "lease-renewal"
 # A worker that does not come to its point must not do all the work meanwhile.
 _AT_LAST = "before-ack:5=leave"
@@ -53,61 +54,22 @@ class Outcome:
         return self.reached and self.ended and not self.hung and self.report.unharmed
 
 
-@dataclass
-class Experiment:
-    """A subject on a bench over a store. ``environment`` is what every worker is started with."""
-
-    subject: Subject
-    bench: Bench
-    store: LedgerStore
-    command: Sequence[str] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    hung: bool = field(default=False)
-
-    def start(self, **environment: str) -> Process:
-        """Start a worker; its waits take no time unless told otherwise."""
-        always = {"LAB_CLOCK": "skip", **self.store.environment(), **self.environment}
-        return self.bench.worker(self.command, **(always | environment))
-
-    def withdraw(self) -> Process:
-        """Start the clinic's process in which the first patient withdraws."""
-        command = self.subject.withdrawal(self.bench.folder, self.store.url)
-        return self.bench.worker(command, **self.store.environment())
-
-    def finish(self) -> bool:
-        """Start workers one after the other until one says that nothing is left to do."""
-        for _ in range(STARTS):
-            with self.start() as worker:
-                ended = worker.wait()
-                self.hung = self.hung or worker.hung
-                if ended == Ended("exited", 0) or worker.hung:
-                    return not worker.hung
-        return False
-
-    def verdict(self) -> Report:
-        """What the judge says now."""
-        surfaced = self.subject.surfaced(self.bench.folder, self.store.url)
-        where = charts(self.subject.patients())
-        return judge(self.subject.events(), self.bench.commits(), charts=where, surfaced=surfaced)
-
-
-@contextmanager
-def experiment(
-    subject: Subject, folder: Path, store: LedgerStore, personality: str, *options: str
-) -> Iterator[Experiment]:
-    """Everything started, the worker not yet."""
-    words = ("--release", subject.release, *options)
-    with bench(folder, personality, *words, patients=subject.patients()) as one:
-        command = subject.prepare(folder, one.base, store.url)
-        store.arm()
-        yield Experiment(subject, one, store, command)
-
-
 def run_cell(
-    cell: Cell, subject: Subject, folder: Path, store: LedgerStore, personality: str, *, direction: int = 1
+    cell: Cell,
+    subject: Subject,
+    folder: Path,
+    store: LedgerStore,
+    personality: str,
+    *,
+    direction: int = 1,
+    ledger: str = "",
 ) -> Outcome:
-    """Run a cell: to its point, the injection there, on to the end of the work, and judged."""
-    with experiment(subject, folder, store, personality) as one:
+    """Run a cell: to its point, the injection there, on to the end of the work, and judged.
+
+    ``ledger`` names a wrong one of :data:`tests.faults.work.LEDGERS`: the judge has to notice.
+    """
+    with _opened(cell, subject, folder, store, personality, direction) as one:
+        one.environment = {"LAB_LEDGER": ledger} if ledger else {}
         subject.token(folder, OLD_TOKEN)
         gate = None
         if cell.in_network or cell.point == RENEWAL:
@@ -117,12 +79,10 @@ def run_cell(
             worker = one.start()
             reached = _is_held(gate, worker)
         else:
-            worker = one.start(**_orders(cell.point))
+            worker = one.start(**_orders(cell, direction))
             reached = worker.wait().how == "stopped"
         with worker:
-            scene = Scene(
-                cell, one.bench, store, worker, one.start, one.withdraw, subject.patients()[0], gate, direction
-            )
+            scene = Scene(cell, one, worker, gate, direction)
             if reached:
                 INJECTIONS[cell.run](scene)
                 worker.go_on()
@@ -140,13 +100,27 @@ def run_cell(
         )
 
 
-def _orders(point: str) -> dict[str, str]:
+def _opened(
+    cell: Cell, subject: Subject, folder: Path, store: LedgerStore, personality: str, direction: int
+) -> AbstractContextManager[Experiment]:
+    if cell.run != "withdraw":
+        return experiment(subject, folder, store, personality)
+    # What the patient wants of the past: each of it at each point, spread over stores, personalities and directions.
+    spread = (POINTS.index(cell.point), list(PERSONALITIES).index(personality), len(store.name), direction)
+    return revocation(subject, folder, store, personality, HANDLINGS[sum(spread) % len(HANDLINGS)])
+
+
+def _orders(cell: Cell, direction: int) -> dict[str, str]:
     """What makes a worker stop at a point: the second time it comes there, so that something has happened before.
 
     A lease is renewed only while a lane takes long: while one exchange is held.
     """
+    point = cell.point
     if point == RENEWAL:
         return {"LAB_AT": f"{point}=stop", "LAB_LEASE": "1"}
+    if (point, cell.run, direction) == ("after-token", "withdraw", -1):
+        # In one direction the consent is withdrawn from who asks, in the other from who writes.
+        return {"LAB_AT": f"{TO_WRITE}:2=stop"}
     # All lanes are queued in one commit, and may be claimed in one.
     once = point.endswith("enqueue-commit") or point == "after-claim"
     return {"LAB_AT": f"{point}=stop" if once else f"{point}:2=stop"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -142,7 +142,7 @@ class Store:
         made: list[Commit] = []
         for change in changes:
             n = first + len(made)
-            told = marks(change.sent)
+            told = self._told(change)
             version = self._next_version(change, made)
             made.append(_commit(change, told, n, first, len(changes), request, by, version))
         self._waiting.append(b"".join(dump(_members(one)) + b"\n" for one in made))
@@ -150,6 +150,13 @@ class Store:
         for one in made:
             self._take(one)
         return made
+
+    def _told(self, change: Change) -> Marks:
+        """The marks of a change. Where they were not kept, and what is sent was made of what was, it is still that."""
+        told, before = marks(change.sent), self.history((change.type, change.id))
+        if told.revision or not before:
+            return told
+        return replace(told, identity=before[-1].identity, revision=before[-1].revision)
 
     def _next_version(self, change: Change, made: list[Commit]) -> int:
         address = (change.type, change.id)

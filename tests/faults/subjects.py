@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +10,30 @@ from fhirbridge.fhir.json import Tree, dump
 from tests.faults.clinic import observation, patient
 from tests.faults.judge import Event, events_of
 from tests.faults.processes import Command
+from tests.faults.revoked import Fate, Handling, Withdrawn
+from tests.faults.store import Commit
+
+
+class Signer(Protocol):
+    """A patient of a subject, who withdraws a consent and gives it again. After :meth:`Subject.prepare`."""
+
+    def withdraw(self, folder: Path, store: str, handling: Handling) -> Command:
+        """Write what the clinic records, count it among the events; the command that hands it to the ledger."""
+
+    def renew(self, folder: Path, store: str) -> Command:
+        """The same when consent is given again."""
+
+    def wait(self, store: str, seconds: float) -> None:
+        """Wait until the withdrawal is effective, no longer than that."""
+
+    def longest(self, folder: Path) -> float:
+        """How many seconds a request of the worker may last."""
+
+    def told(self, folder: Path, store: str, commits: Sequence[Commit], handling: Handling) -> Withdrawn:
+        """What the ledger says of the withdrawal, and what names the patient, also by what is at the site."""
+
+    def fates(self, store: str) -> Mapping[str, Fate]:
+        """How the patient's resources stand in the ledger."""
 
 
 class Subject(Protocol):
@@ -35,10 +59,8 @@ class Subject(Protocol):
     def surfaced(self, folder: Path, store: str) -> Sequence[str]:
         """The identities that the ledger shows as in doubt, parked, rejected, or waiting for a consent."""
 
-    def withdrawal(self, folder: Path, store: str) -> Command:
-        """The first patient withdraws: write what the clinic then records, count it among the events, and give the
-        command of the process that hands it to the ledger. After :meth:`prepare`.
-        """
+    def signer(self) -> Signer:
+        """The first patient, who signs. Raises ``NotImplementedError`` where nobody does."""
 
 
 class Reference:
@@ -69,5 +91,5 @@ class Reference:
     def surfaced(self, folder: Path, store: str) -> Sequence[str]:
         return ()
 
-    def withdrawal(self, folder: Path, store: str) -> Command:
+    def signer(self) -> Signer:
         raise NotImplementedError("a reference worker knows no consents")

@@ -35,8 +35,7 @@ def test_each_cell_says_how_it_is_made_or_why_it_is_not_run() -> None:
 
 def test_the_injections_of_the_matrix_are_those_that_can_be_carried_out(matrix: Tree) -> None:
     assert matrix["injections"].keys() == INJECTIONS.keys()
-    # A withdrawal can be carried out; its cells wait for a gate that heeds it.
-    assert {cell.run for cell in cells() if cell.run} == INJECTIONS.keys() - {"withdraw"}
+    assert {cell.run for cell in cells() if cell.run} == INJECTIONS.keys()
     assert {row["na"] for point in matrix["cells"].values() for row in point.values() if "na" in row} == matrix[
         "reasons"
     ].keys()

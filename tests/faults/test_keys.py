@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fhirbridge.fhir.json import Tree
-from fhirbridge.ledger import Item, Ledger, key_check
+from fhirbridge.ledger import Item, Ledger
 from fhirbridge.ledger.states import Action
 from fhirbridge.sync.worker import Worker
 from tests.faults.clinic import observation, patient
@@ -20,6 +20,7 @@ from tests.faults.ordering import SITE, item, site
 from tests.faults.personalities import personality
 from tests.faults.points import LabClock
 from tests.faults.server import FaultServer
+from tests.vault.vaults import vault_of
 
 PATIENCE = 10 * 86_400.0
 KEY = {"idempotency_key": "x-amz-fhir-idempotency-key"}
@@ -32,8 +33,8 @@ class Hospital:
         self.server = FaultServer(folder / "commits.ndjson", personality("healthlake"))
         self.server.commit_as_hospital("PUT", patient(1))
         self.clock = LabClock("skip")
-        check = key_check(site(self.server).mappings.binding.clinic.id_key)
-        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", key_check=check, clock=self.clock.time)
+        vault = vault_of(site(self.server).mappings.binding.clinic.id_key)
+        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", vault=vault, clock=self.clock.time)
 
     def queue(self, *items: Item) -> None:
         self.ledger.enqueue(items, site=SITE, run="r")

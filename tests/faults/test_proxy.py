@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 import requests
 
 from tests.faults.clinic import observation, patient
-from tests.faults.proxy import STAGES, Proxy, Rule, Stage, between
+from tests.faults.proxy import STAGES, Arrival, Proxy, Rule, Stage, between
 from tests.faults.server import FaultServer, serving
 
 
@@ -161,3 +163,43 @@ def test_a_dead_server_is_a_broken_connection(tmp_path: Path) -> None:
         gone = base
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{gone}/metadata", timeout=5)
+
+
+def test_a_witness_is_told_of_each_request_by_its_first_byte_before_the_server_has_any_of_it(line: Line) -> None:
+    """Also on a connection that stays open: what counts is when the request came, not when the one before did."""
+    came: list[Arrival] = []
+    line.proxy.witness = came.append
+    gate = line.proxy.add(Rule("connected", "hold"))
+    before = time.time()
+    thread = threading.Thread(target=line.put)
+    thread.start()
+    gate.held.wait()
+    held, stored = len(came), line.stored
+    between_them = time.time()
+    gate.go_on.set()
+    thread.join()
+    assert (held, stored) == (1, 0)
+    assert line.put(2) == 201
+    first, second = came
+    assert before <= first.at <= between_them <= second.at <= time.time()
+    assert second.request.startswith(b"PUT /fhir/Observation/")
+    assert second.request.endswith(b"}")
+
+
+def test_a_request_that_breaks_off_has_come_all_the_same(line: Line) -> None:
+    came: list[Arrival] = []
+    heard = threading.Event()
+
+    def witness(one: Arrival) -> None:
+        came.append(one)
+        heard.set()
+
+    line.proxy.witness = witness
+    half = b"PUT /fhir/Observation/x HTTP/1.1\r\nContent-Length: 100\r\n\r\n{"
+    with socket.create_connection(("127.0.0.1", line.proxy.port)) as client:
+        client.sendall(half)
+        client.shutdown(socket.SHUT_WR)
+        # What the server makes of it does not matter.
+        assert heard.wait(60)
+    assert [one.request for one in came] == [half]
+    assert line.stored == 0

@@ -13,7 +13,8 @@ from tests.faults import disk
 from tests.faults.bench import bench
 from tests.faults.cells import Cell, cells
 from tests.faults.clinic import patient
-from tests.faults.runner import crash_loop, experiment, run_cell
+from tests.faults.experiment import experiment
+from tests.faults.runner import crash_loop, run_cell
 from tests.faults.stores import SqliteStore
 from tests.faults.subjects import Reference
 

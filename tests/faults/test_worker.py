@@ -13,9 +13,9 @@ import pytest
 from fhirbridge.mapping import kinds
 from tests.faults import disk
 from tests.faults.cells import Cell, cells
+from tests.faults.experiment import experiment
 from tests.faults.matrix import Stores, stores, subject
-from tests.faults.runner import crash_loop, experiment, run_cell
-from tests.faults.store import read_log
+from tests.faults.runner import crash_loop, run_cell
 
 CELLS = {(cell.point, cell.fault): cell for cell in cells()}
 # A lost reply with a server that has a primary key, one that has an idempotency key, one that has neither.
@@ -88,28 +88,44 @@ def test_the_crash_loop_notices_when_the_in_flight_step_is_missing(ledger: str, 
 
 
 @pytest.mark.parametrize(
-    ("store", "point"),
+    ("personality", "store", "point", "direction"),
     [
-        ("sqlite", "before-enqueue-commit"),
-        ("sqlite", "during-ack"),
-        ("sqlite", "mid-request"),
-        ("postgres", "before-ack"),
+        ("hapi", "sqlite", "after-token", -1),
+        ("strict", "sqlite", "mid-reply", 1),
+        ("hapi", "postgres", "before-ack", 1),
     ],
 )
-def test_a_consent_can_be_withdrawn_at_a_named_point(store: str, point: str, tmp_path: Path, new: Stores) -> None:
-    """By another process of the clinic, through the ledger. The site is told if it had been given anything: before the
-    first enqueueing it depends on who commits first."""
-    cell, clinic = Cell(point, "consent-revoked", "withdraw", "clinic"), subject("hapi")
-    outcome = run_cell(cell, clinic, tmp_path, new(store, tmp_path), "hapi")
+def test_after_an_effective_withdrawal_nothing_comes_that_it_forbids(
+    personality: str, store: str, point: str, direction: int, tmp_path: Path, new: Stores
+) -> None:
+    """And what it blocked goes when consent is given again."""
+    cell = CELLS[point, "consent-revoked"]
+    outcome = run_cell(cell, subject(personality), tmp_path, new(store, tmp_path), personality, direction=direction)
     assert outcome.is_good, outcome
-    own = clinic.patients()[0]["identifier"][0]["value"]
-    theirs = [
-        one.body["status"]
-        for one in read_log(tmp_path / "commits.ndjson")[0]
-        if one.type == "Consent" and one.body and one.body["patient"]["identifier"]["value"] == own
-    ]
-    assert theirs.count("inactive") == (1 if "active" in theirs else 0)
-    assert theirs or point == "before-enqueue-commit"
+    assert outcome.report.clean, outcome
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("ledger", "point", "finding"),
+    [
+        ("blind", "before-ack", "disclosed"),
+        ("hasty", "after-token", "disclosed"),
+        ("idle", "mid-request", "unfollowed"),
+    ],
+)
+def test_a_ledger_that_does_not_heed_a_withdrawal_is_noticed(
+    ledger: str, point: str, finding: str, tmp_path: Path, new: Stores
+) -> None:
+    """One that does not look before it begins, one for which a change is effective at once, one that draws nothing."""
+    reports = []
+    for direction in (1, -1):
+        folder = tmp_path / f"{direction}"
+        folder.mkdir()
+        cell, clinic = CELLS[point, "consent-revoked"], subject("hapi")
+        outcome = run_cell(cell, clinic, folder, new("sqlite", folder), "hapi", direction=direction, ledger=ledger)
+        reports.append(outcome.report)
+    assert any(getattr(report, finding) for report in reports), reports
 
 
 def test_a_short_crash_loop_is_clean(tmp_path: Path, new: Stores) -> None:

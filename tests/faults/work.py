@@ -1,7 +1,8 @@
 """The real worker, with its named points and its clock in the laboratory's hands.
 
 ``python -m tests.faults.work --config FILE --records FILE --ledger URL``, with a lease of ``LAB_LEASE`` seconds (60);
-``LAB_LEDGER=forgetful`` takes the ledger's in-flight step away, to show that the laboratory notices
+``LAB_LEDGER=forgetful`` takes the ledger's in-flight step away, to show that the laboratory notices; others are in
+:mod:`tests.faults.broken`.
 
 It queues a window of records, delivers them, and so on, from where the last one was; it ends with 0 when nothing is
 left that could be done, with 75 where it is to be started again. Two points lie inside a transaction of the ledger and
@@ -26,8 +27,7 @@ from fhirbridge.client.rest import Client
 from fhirbridge.client.transport import Transport
 from fhirbridge.errors import FhirbridgeError
 from fhirbridge.fhir.json import parse_object
-from fhirbridge.ledger import OPEN, Ended, Ledger, Outgoing, Result, key_check
-from fhirbridge.ledger.payload import Codec
+from fhirbridge.ledger import OPEN, Ended, Ledger, Outgoing, Result
 from fhirbridge.ledger.store import Store
 from fhirbridge.site import Site
 from fhirbridge.sources.lines import Line, read_record
@@ -35,7 +35,10 @@ from fhirbridge.sync.enqueue import Intake
 from fhirbridge.sync.evidence import evidence_of
 from fhirbridge.sync.plan import planned
 from fhirbridge.sync.worker import Settings, Worker
-from tests.faults.points import from_environment
+from fhirbridge.vault import Vault
+from tests.faults.broken import Blind, Hasty, Idle
+from tests.faults.points import TO_WRITE, from_environment
+from tests.vault.vaults import vault_of
 
 SITE = "hospital"
 # Longer than any server asks for; the laboratory's clocks do not wait.
@@ -59,8 +62,13 @@ class Hooks:
     def __call__(self, point: str) -> None:
         if point in _AT_COMMIT:
             self._here.coming = _AT_COMMIT[point]
+        if point == "after-begin":
+            self._here.writes = True
         if _AT_COMMIT.get(point) != point:
             self._at(point)
+        if point == "after-token" and getattr(self._here, "writes", False):
+            self._here.writes = False
+            self._at(TO_WRITE)
 
     def _commit(self, connection: Connection) -> None:
         coming = getattr(self._here, "coming", None)
@@ -87,8 +95,8 @@ class Watched(Bearer):
 class Forgetful(Ledger):
     """A ledger that writes down what has left only when the answer is there: who dies in between leaves no trace."""
 
-    def __init__(self, store: Store, check: str, clock: Callable[[], float], codec: Codec) -> None:
-        super().__init__(store, check, clock, codec)
+    def __init__(self, store: Store, vault: Vault, clock: Callable[[], float]) -> None:
+        super().__init__(store, vault, clock)
         self._left: dict[str, Outgoing] = {}
 
     def begin(self, bundles: Iterable[Outgoing]) -> float:
@@ -103,17 +111,23 @@ class Forgetful(Ledger):
         super().settle(results, ended=over)
 
 
-LEDGERS: Mapping[str, type[Ledger]] = {"": Ledger, "forgetful": Forgetful}
+LEDGERS: Mapping[str, type[Ledger]] = {
+    "": Ledger,
+    "forgetful": Forgetful,
+    "blind": Blind,
+    "hasty": Hasty,
+    "idle": Idle,
+}
 
 
 def opened(path: Path, at: Callable[[str], None]) -> Site:
     """The site of a configuration, with a watched token."""
     settings = config.load(path, {}, path.parent)
     plain = Site.open(SITE, settings)
-    token = settings.token(plain.settings)
-    transport = Transport(
-        plain.settings.base_url, authorization=Watched(token or "", at), timeout=plain.settings.timeout
-    )
+    auth = plain.settings.auth
+    assert isinstance(auth, config.BearerAuth)
+    token = settings.secret(auth.token).decode()
+    transport = Transport(plain.settings.base_url, authorization=Watched(token, at), timeout=plain.settings.timeout)
     plain.client.close()
     return Site(SITE, plain.settings, plain.mappings, Client(transport))
 
@@ -132,9 +146,9 @@ def deliver(path: Path, source: Path, url: str) -> bool:
     hooks = Hooks(at)
     with opened(path, hooks) as site:
         binding = site.mappings.binding
-        check = key_check(binding.clinic.id_key)
+        vault = vault_of(binding.clinic.id_key)
         kind = LEDGERS[os.environ.get("LAB_LEDGER", "")]
-        with kind.open(url, key_check=check, clock=clock.time, patience=2.0) as ledger:
+        with kind.open(url, vault=vault, clock=clock.time, patience=2.0) as ledger:
             intake = Intake(ledger, SITE, binding, "laboratory", hooks)
             settings = Settings(lease=float(os.environ.get("LAB_LEASE", "60")))
             worker = Worker(site, ledger, settings=settings, clock=clock.time, sleep=clock.sleep, at=hooks)
