@@ -6,13 +6,12 @@ there), and for patients ``fingerprint``. A file is whole and right, or it is no
 
 from __future__ import annotations
 
-import csv
-import io
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fhirbridge.cells import csv_text
 from fhirbridge.errors import ConfigError, Fault, SourceError
 from fhirbridge.fhir.json import dump
 from fhirbridge.fingerprint import FINGERPRINT
@@ -90,11 +89,8 @@ def write_crosswalk(path: Path, found: Mapping[Pair, There]) -> None:
     """Put a file in place, whole and for its owner only; CSV by its name, else NDJSON. Raises :class:`UsageError`."""
     with WholeFile(path) as file:
         if path.suffix.lower() == ".csv":
-            lines = io.StringIO()
-            writer = csv.writer(lines, lineterminator="\n")
-            writer.writerow([*_WANTED, *_OPTIONAL])
-            writer.writerows(["|".join(own), there.hospital, there.fingerprint] for own, there in found.items())
-            file.write(lines.getvalue().encode())
+            rows = [["|".join(own), there.hospital, there.fingerprint] for own, there in found.items()]
+            file.write(csv_text([[*_WANTED, *_OPTIONAL], *rows]).encode())
         else:
             for own, there in found.items():
                 tree = {"identifier": "|".join(own), "hospital": there.hospital, "fingerprint": there.fingerprint}

@@ -14,6 +14,9 @@
     │   ├── LedgerMismatch          made with another id key, by a newer version, or no ledger    (exit 2)
     │   ├── LeaseLost               somebody else holds these patients' lanes now
     │   └── ConsentChanged          what was permitted when the lanes were claimed has to be decided anew
+    ├── VaultError                  something that is sealed cannot be opened, or may not be sealed   (exit 2)
+    ├── AuditError                  the audit trail is not what it was, or cannot be read
+    │   └── AuditUnavailable        it cannot be written; nothing leaves without it
     └── SiteError                   a FHIR server
         ├── SiteUnreachable         no answer: refused, timed out, broken off                     (exit 3)
         ├── SiteRefused             an answer with an error status, its OperationOutcome parsed
@@ -174,6 +177,24 @@ class ConsentChanged(LedgerError):
         self.lanes = frozenset(lanes)
 
 
+class VaultError(FhirbridgeError):
+    """Something that is sealed cannot be opened, or the keys are of no use. Nothing was read in part."""
+
+    code = "vault"
+
+
+class AuditError(FhirbridgeError):
+    """The audit trail is not what it was, or cannot be read."""
+
+    code = "audit"
+
+
+class AuditUnavailable(AuditError):
+    """The audit trail cannot be written: disk full, wrong rights. What it was to announce is not done."""
+
+    code = "audit.unavailable"
+
+
 class SiteError(FhirbridgeError):
     """A FHIR server did not do what was asked."""
 
@@ -185,8 +206,8 @@ class SiteUnreachable(SiteError):
 
     code = "site.unreachable"
 
-    def __init__(self, message: str, *, sent: bool = False, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, sent: bool = False, code: str | None = None, hint: str = "") -> None:
+        super().__init__(message, code=code, hint=hint)
         self.sent = sent
 
 
@@ -207,8 +228,9 @@ class SiteRefused(SiteError):
         hint: str = "",
         retry_after: str | None = None,
         signals: Iterable[str] = (),
+        code: str | None = None,
     ) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message, code=code, hint=hint)
         self.status = status
         self.issues = tuple(issues)
         self.retry_after = retry_after

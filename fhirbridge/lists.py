@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from io import BufferedReader
 from typing import BinaryIO, TypeAlias
 
+from fhirbridge.cells import unguarded
 from fhirbridge.errors import Fault, JsonError, SourceError
 from fhirbridge.fhir.json import Json, parse_object
 from fhirbridge.sources.documents import from_lines
@@ -67,7 +68,7 @@ def _from_csv(
         raise SourceError(f"{path}: the header line cannot be read", code="source.csv") from None
     columns = [*wanted, *(name for name in optional if name in header)]
     for row in rows(stream, path, delimiter, wanted=columns, ignored=[EVERY_OTHER]):
-        yield Entry(row.line, row.cells, row.faults)
+        yield Entry(row.line, {name: unguarded(cell) for name, cell in row.cells.items()}, row.faults)
 
 
 def pair(member: Json, system: str) -> Pair | None:

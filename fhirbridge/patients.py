@@ -100,21 +100,21 @@ class Patients:
 def chart(client: Client, system: str, value: str) -> Tree | Fault:
     """The one active Patient with an identifier, or why there is none. Raises :class:`SiteError`.
 
-    The identifier travels in the body where the server allows it, so that no log on the way sees it.
+    The identifier travels in the body, so that no log on the way sees it. Where a server refuses that, nothing is asked
+    in another way, unless the site is set so (``can.post_search = false``).
     """
-    found = bearers(client, "Patient", system, value)
+    try:
+        found = bearers(client, "Patient", system, value)
+    except SiteRefused as refused:
+        if refused.status not in NO_POST_SEARCH:
+            raise
+        return _NO_SEARCH
     return AMBIGUOUS if found is None else usable(found)
 
 
 def bearers(client: Client, resource_type: str, system: str, value: str) -> list[Tree] | None:
     """The resources that carry an identifier; ``None`` where there are more than a page. Raises :class:`SiteError`."""
-    parameters = {"identifier": search_token(system, value), "_count": "5"}
-    try:
-        page = client.search_by_post(resource_type, parameters)
-    except SiteRefused as refused:
-        if refused.status not in NO_POST_SEARCH:
-            raise
-        page = client.search(resource_type, parameters)
+    page = client.find(resource_type, {"identifier": search_token(system, value), "_count": "5"})
     # A server that ignores the parameter answers with everybody.
     carrying = [one for one in resources(page) if one.get("resourceType") == resource_type]
     carrying = [one for one in carrying if carries(one, system, value)]
@@ -163,6 +163,10 @@ def _address(found: Tree | Fault) -> Address | Fault:
     return Address("Patient", own) if isinstance(own, str) else _NOT_FOUND
 
 
+_NO_SEARCH = Fault(
+    "patient.no_search", "patient", "the server refuses a search whose identifier stands in the body",
+    "if its logs, and those on the way, may hold identifiers: can.post_search = false",
+)  # fmt: skip
 _NOT_FOUND = Fault(
     "patient.not_found", "patient", "the server has no patient with that identifier", "register the patient there first"
 )

@@ -10,14 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fhirbridge.client.auth import Anonymous, Bearer
+from fhirbridge.audit import SILENCE, Auditor, open_audit
+from fhirbridge.client.channel import Channel
 from fhirbridge.client.rest import Client, Listener
 from fhirbridge.client.transport import Transport
 from fhirbridge.config import Config, SiteAct, SiteConsentSettings, SiteSettings
+from fhirbridge.connections import connections
 from fhirbridge.consent import NO_POLICIES, Act, LabelRule, LegalException, Policies
+from fhirbridge.credentials import authorization, token_hosts
 from fhirbridge.crosswalk import CrosswalkFile
 from fhirbridge.directory import Directory, Listing
-from fhirbridge.errors import ConfigError, SiteRefused
+from fhirbridge.errors import AuditUnavailable, ConfigError, SiteRefused
 from fhirbridge.fhir.capability import Capabilities
 from fhirbridge.mapping import Binding, Clinic, Kind, Mappings, Overlay, Release
 from fhirbridge.patients import Known, Patients
@@ -28,6 +31,12 @@ def clinic(config: Config) -> Clinic:
     """The clinic as mappings want it, with its id key read. Raises :class:`ConfigError`."""
     settings = config.clinic
     return Clinic(settings.domain, config.id_key(), settings.source, settings.base, settings.other_bases)
+
+
+def clinic_audit(config: Config) -> Auditor:
+    """What hears of what is done to the clinic's own keeping, at no site. Whoever opens it closes it. Raises
+    :class:`ConfigError`."""
+    return open_audit(config, Binding(clinic(config), Release.R4))
 
 
 class Site:
@@ -43,6 +52,8 @@ class Site:
         patients: Patients | None = None,
         directory: Directory | None = None,
         policies: Policies = NO_POLICIES,
+        tokens: Channel | None = None,
+        audit: Auditor = SILENCE,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -51,6 +62,8 @@ class Site:
         self.patients = patients or Patients(client)
         self.directory = directory or Directory(client, {})
         self.policies = policies
+        self.audit = audit
+        self._tokens = tokens
 
     @classmethod
     def open(
@@ -63,24 +76,29 @@ class Site:
     ) -> Self:
         """The site ``name`` of the configuration. Raises :class:`ConfigError`; nothing is sent yet."""
         settings = config.site(name)
-        token = config.token(settings)
-        transport = Transport(
-            settings.base_url,
-            authorization=Anonymous() if token is None else Bearer(token),
-            timeout=settings.timeout,
-            max_body=settings.max_body,
-        )
         overlay = Overlay(**settings.overlay.model_dump())
         binding = Binding(clinic(config), Release(settings.release), overlay)
-        client = Client(transport, listener)
+        mappings = Mappings(binding, kinds)
+        types = [kind.resource_type for kind in mappings.kinds.values()]
+        channel, tokens = connections(config, settings, *token_hosts(settings))
+        transport = Transport(
+            settings.base_url,
+            authorization=authorization(config, settings, tokens, types),
+            channel=channel,
+        )
+        audit = open_audit(config, binding, name, settings.base_url)
+        client = Client(transport, listener, audit)
+        client.searches_by_get = settings.can.post_search is False
         return cls(
             name,
             settings,
-            Mappings(binding, kinds),
+            mappings,
             client,
+            tokens=tokens,
             patients=_patients(client, settings, binding, config),
             directory=_directory(client, settings, binding, config),
             policies=policies(config),
+            audit=audit,
         )
 
     def __enter__(self) -> Self:
@@ -90,13 +108,26 @@ class Site:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.client.close()
+        if self._tokens is not None:
+            self._tokens.close()
+        try:
+            self.audit.close()
+        except AuditUnavailable:
+            # What ended the work says more.
+            if kind is None:
+                raise
 
     @functools.cached_property
     def capabilities(self) -> Capabilities:
-        """What the server declares; nothing, if it keeps its CapabilityStatement to itself."""
+        """What the server declares; nothing, if it keeps its CapabilityStatement to itself.
+
+        Raises what asking raises, also where no token is to be had: that says nothing of the server.
+        """
         try:
             return self.client.capabilities()
-        except SiteRefused:
+        except SiteRefused as error:
+            if error.code != SiteRefused.code:
+                raise
             return Capabilities()
 
     @functools.cached_property

@@ -21,7 +21,15 @@ from typer.core import TyperGroup
 
 from fhirbridge.cli.console import say, say_error
 from fhirbridge.config import Config, load
-from fhirbridge.errors import ConfigError, FhirbridgeError, LedgerMismatch, SiteUnreachable, SourceError, UsageError
+from fhirbridge.errors import (
+    ConfigError,
+    FhirbridgeError,
+    LedgerMismatch,
+    SiteUnreachable,
+    SourceError,
+    UsageError,
+    VaultError,
+)
 from fhirbridge.site import Site
 
 FAILED = 1
@@ -54,7 +62,7 @@ class _Guarded(TyperGroup):
 
 
 def _exit_code(error: FhirbridgeError) -> int:
-    if isinstance(error, ConfigError | UsageError | SourceError | LedgerMismatch):
+    if isinstance(error, ConfigError | UsageError | SourceError | LedgerMismatch | VaultError):
         return _WRONG_USE
     return _UNREACHABLE if isinstance(error, SiteUnreachable) else FAILED
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import quote, urlencode
 
-from fhirbridge.client.transport import Answer, Transport
-from fhirbridge.errors import SiteRefused, SiteUntrusted
+from fhirbridge.client.transport import FHIR_JSON, Answer, Transport
+from fhirbridge.client.witness import REQUEST_ID, Nobody, Request, Witness
+from fhirbridge.errors import FhirbridgeError, SiteRefused, SiteUntrusted
 from fhirbridge.fhir.bundle import Address, etag_version, location_address
 from fhirbridge.fhir.capability import Capabilities, SmartConfiguration, capabilities, smart_configuration
 from fhirbridge.fhir.json import Tree, dump
@@ -34,12 +35,17 @@ class Stored:
 class Client:
     """A FHIR server. ``listener`` hears every issue with the server's own words, which may hold patient data.
 
-    Every method raises :class:`SiteRefused` for an error status, :class:`SiteUnreachable` and :class:`SiteUntrusted`.
+    ``witness`` hears of each request before it leaves, and gives it its ``X-Request-Id``. Every method raises
+    :class:`SiteRefused` for an error status, :class:`SiteUnreachable` and :class:`SiteUntrusted`, and whatever the
+    witness raises, after which nothing has left.
     """
 
-    def __init__(self, transport: Transport, listener: Listener | None = None) -> None:
+    def __init__(self, transport: Transport, listener: Listener | None = None, witness: Witness | None = None) -> None:
         self._transport = transport
         self._listener = listener
+        self._witness = witness or Nobody()
+        # What a search names stands in the address then, and in every log on the way.
+        self.searches_by_get = False
 
     @property
     def base(self) -> str:
@@ -79,7 +85,7 @@ class Client:
 
     def smart_configuration(self) -> SmartConfiguration | None:
         """What the server says of tokens; ``None`` where it says nothing, as a server without SMART does."""
-        answer = self._transport.exchange("GET", ".well-known/smart-configuration")
+        answer = self._exchange("GET", ".well-known/smart-configuration")
         return smart_configuration(answer.tree) if answer.status == 200 else None
 
     def ask(
@@ -96,15 +102,19 @@ class Client:
         headers: Mapping[str, str] | None = None,
         *,
         not_after: float | None = None,
+        announced: str | None = None,
     ) -> Answer:
-        """The same with these very bytes, for whoever has to know beforehand what will leave, and until when it may."""
-        answer = self._transport.exchange(method, address, body=body, headers=headers, not_after=not_after)
+        """The same with these very bytes, for whoever has to know beforehand what will leave, and until when it may.
+
+        ``announced`` is the id of a request of which the caller has told the witness already, and tells the end.
+        """
+        answer = self._exchange(method, address, body, headers, not_after=not_after, announced=announced)
         self.hear(issues(answer.tree))
         return answer
 
     def read(self, address: Address) -> Tree | None:
         """A resource; ``None`` when it does not exist (404) or was deleted (410)."""
-        answer = self._transport.exchange("GET", path_of(address))
+        answer = self._exchange("GET", path_of(address))
         if answer.status in (404, 410):
             return None
         return self._tree(self._checked(answer, "GET"))
@@ -124,10 +134,20 @@ class Client:
             raise SiteUntrusted("the answer to an update names another resource", code="site.wrong_resource")
         return stored
 
-    def delete(self, address: Address, if_match: str | None = None, *, not_after: float | None = None) -> bool:
-        """DELETE a resource; with ``if_match``, only that version. False when it was not there (404) or gone (410)."""
+    def delete(
+        self,
+        address: Address,
+        if_match: str | None = None,
+        *,
+        not_after: float | None = None,
+        announced: str | None = None,
+    ) -> bool:
+        """DELETE a resource; with ``if_match``, only that version. False when it was not there (404) or gone (410).
+
+        ``not_after`` and ``announced`` as in :meth:`send`.
+        """
         headers = {"If-Match": if_match_header(if_match)} if if_match else {}
-        answer = self._transport.exchange("DELETE", path_of(address), headers=headers, not_after=not_after)
+        answer = self._exchange("DELETE", path_of(address), headers=headers, not_after=not_after, announced=announced)
         if answer.status in (404, 410):
             return False
         self._checked(answer, "DELETE")
@@ -142,8 +162,16 @@ class Client:
         """The first page of a search whose parameters no log on the way will see."""
         body = urlencode(parameters).encode("ascii")
         form = "application/x-www-form-urlencoded"
-        answer = self._transport.exchange("POST", f"{resource_type}/_search", body=body, content_type=form)
+        answer = self._exchange("POST", f"{resource_type}/_search", body, content_type=form)
         return self._tree(self._checked(answer, "POST"))
+
+    def find(self, resource_type: str, parameters: Parameters) -> Tree:
+        """The first page of a search that names a patient or a record: by POST, or as the site is set to take it.
+
+        Raises :class:`SiteRefused`, with one of :data:`NO_POST_SEARCH`, where the server takes no search by POST.
+        """
+        ask = self.search if self.searches_by_get else self.search_by_post
+        return ask(resource_type, parameters)
 
     def page(self, address: str) -> Tree:
         """A further page, by the link of the one before; one that leads out of the site is :class:`SiteUntrusted`."""
@@ -151,12 +179,43 @@ class Client:
 
     def post_bundle(self, bundle: Tree) -> Tree:
         """Send a transaction or a batch and give back the response bundle."""
-        return self._tree(self._done("POST", self.base, dump(bundle)))
+        inside = [(one["request"]["method"], one["request"]["url"]) for one in bundle.get("entry", ())]
+        return self._tree(self._checked(self._exchange("POST", self.base, dump(bundle), inside=inside), "POST"))
 
     def _done(
         self, method: str, address: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        return self._checked(self._transport.exchange(method, address, body=body, headers=headers), method)
+        return self._checked(self._exchange(method, address, body, headers), method)
+
+    def _exchange(
+        self,
+        method: str,
+        address: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        content_type: str = FHIR_JSON,
+        not_after: float | None = None,
+        announced: str | None = None,
+        inside: Iterable[tuple[str, str]] = (),
+    ) -> Answer:
+        """One exchange, announced before its first byte leaves. Every request of a client is made here."""
+        if announced is not None:
+            named = {**(headers or {}), REQUEST_ID: announced}
+            return self._transport.exchange(
+                method, address, body=body, content_type=content_type, headers=named, not_after=not_after
+            )
+        told = self._witness.asks(Request(method, address, body, inside))
+        named = {**(headers or {}), REQUEST_ID: told.id}
+        try:
+            answer = self._transport.exchange(
+                method, address, body=body, content_type=content_type, headers=named, not_after=not_after
+            )
+        except BaseException as error:
+            told.ended(None, error.code if isinstance(error, FhirbridgeError) else "stopped")
+            raise
+        told.ended(answer.status)
+        return answer
 
     def _checked(self, answer: Answer, method: str) -> Answer:
         said = issues(answer.tree)

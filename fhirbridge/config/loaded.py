@@ -6,15 +6,20 @@ import decimal
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, SupportsIndex, TypeVar
+
+from pydantic import BaseModel
 
 from fhirbridge.config.clinic import ClinicSettings
+from fhirbridge.config.secret import Secret
 from fhirbridge.config.settings import Settings, parse
 from fhirbridge.config.site import SiteSettings
 from fhirbridge.config.source import SourceSettings
+from fhirbridge.config.vault import vault_from
 from fhirbridge.errors import ConfigError
+from fhirbridge.vault import Vault
 
 FILE_NAME = "fhirbridge.toml"
 LEDGER_FILE = "fhirbridge-ledger.db"
@@ -31,12 +36,17 @@ class Config:
     """Settings together with the place they came from, so that secrets and relative paths can be found."""
 
     def __init__(self, settings: Settings, directory: Path, environ: Mapping[str, str]) -> None:
+        self.audit = settings.audit
         self.clinic = settings.clinic
         self.consent = settings.consent
         self.ledger = settings.ledger
+        self.research = settings.research
         self._settings = settings
         self._directory = directory
         self._environ = environ
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a configuration holds the environment, with its secrets, and is neither pickled nor copied")
 
     def __repr__(self) -> str:
         return f"Config(sites={sorted(self._settings.site)}, sources={sorted(self._settings.source)})"
@@ -44,32 +54,63 @@ class Config:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know before trusting the result."""
-        if not self.clinic.demo:
-            return ()
+        demo = (
+            "the demo keys are public: resource ids can be guessed, and whoever has the ledger can read it; "
+            "set clinic.id_key and [vault] for real records"
+        )
+        exposed = (
+            f"others may read the secret file of {path}: chmod 600 {secret.file}"
+            for path, secret in _secrets(self._settings)
+            if secret.is_exposed(self._directory)
+        )
+        silent = "audit.enabled is false: nothing writes down what leaves"
         return (
-            "the demo id key is public: resource ids made with it can be guessed; set clinic.id_key for real records",
+            *((demo,) if self.clinic.demo else ()),
+            *((silent,) if not (self.audit.enabled or self.clinic.demo) else ()),
+            *exposed,
         )
 
     def id_key(self) -> bytes:
         """The key of the resource ids. Raises :class:`ConfigError` when it is not there or too short to be a secret."""
         if self.clinic.id_key is None:
             return DEMO_ID_KEY
-        key = self.clinic.id_key.read(self._environ, self._directory)
+        key = self.secret(self.clinic.id_key)
         if len(key) < _SHORTEST_ID_KEY:
-            hint = 'make one with: python -c "import secrets; print(secrets.token_hex(32))"'
+            hint = "make one with: fhirbridge keys secret"
             raise ConfigError(
                 f"clinic.id_key is shorter than {_SHORTEST_ID_KEY} bytes", code="config.id_key", hint=hint
             )
         return key
 
-    def token(self, site: SiteSettings) -> str | None:
-        """The bearer token of a site, if it has one. Raises :class:`ConfigError` when it cannot be read or sent."""
-        if site.token is None:
-            return None
-        token = site.token.read(self._environ, self._directory)
-        if re.fullmatch(rb"[A-Za-z0-9._~+/=-]+", token) is None:
-            raise ConfigError("the token holds characters a bearer token cannot have", code="config.token")
-        return token.decode("ascii")
+    def vault(self) -> Vault:
+        """What the ledger is sealed with. Raises :class:`ConfigError` where there is no key, or one is of no use."""
+        return vault_from(
+            self._settings.vault,
+            self.secret,
+            id_key=self.id_key(),
+            domain=self.clinic.domain,
+            demo=self.clinic.demo,
+        )
+
+    def audit_key(self) -> bytes | None:
+        """The key of the audit trail, where it has one of its own. Raises :class:`ConfigError` as :meth:`id_key`."""
+        return None if self.audit.key is None else self._long(self.audit.key, "audit.key")
+
+    def old_audit_keys(self) -> tuple[bytes, ...]:
+        """Those that it had before. Raises :class:`ConfigError` as :meth:`id_key`."""
+        return tuple(self._long(one, f"audit.old_keys.{place}") for place, one in enumerate(self.audit.old_keys))
+
+    def _long(self, secret: Secret, path: str) -> bytes:
+        key = self.secret(secret)
+        if len(key) < _SHORTEST_ID_KEY:
+            hint = "make one with: fhirbridge keys secret"
+            message = f"{path} is shorter than {_SHORTEST_ID_KEY} bytes"
+            raise ConfigError(message, code="config.audit_key", hint=hint)
+        return key
+
+    def secret(self, secret: Secret) -> bytes:
+        """What a secret of the configuration is now. Raises :class:`ConfigError`, never quoting it."""
+        return secret.read(self._environ, self._directory)
 
     def ledger_url(self) -> str:
         """Where the ledger is; a relative SQLite file is taken from the directory of the configuration."""
@@ -99,7 +140,7 @@ class Config:
         if source.password is None:
             return url, None
         try:
-            return url, source.password.read(self._environ, self._directory).decode()
+            return url, self.secret(source.password).decode()
         except UnicodeDecodeError:
             raise ConfigError("the password of a source is no text", code="config.secret") from None
 
@@ -122,6 +163,22 @@ def _named(tables: Mapping[str, T], name: str, what: str) -> T:
     else:
         hint = f"the configuration knows: {', '.join(sorted(tables))}" if tables else f"add a [{what}.NAME] table"
     raise ConfigError(f"there is no {what} of that name", code=f"config.no_{what}", hint=hint)
+
+
+def _secrets(node: object, path: str = "") -> Iterator[tuple[str, Secret]]:
+    """Every secret of the configuration with its path."""
+    if isinstance(node, Secret):
+        yield path, node
+        return
+    members: Iterable[tuple[object, object]] = ()
+    if isinstance(node, BaseModel):
+        members = iter(node)
+    elif isinstance(node, Mapping):
+        members = node.items()
+    elif isinstance(node, tuple):
+        members = enumerate(node)
+    for name, member in members:
+        yield from _secrets(member, f"{path}.{name}" if path else str(name))
 
 
 def load(explicit: Path | None, environ: Mapping[str, str], directory: Path) -> Config:

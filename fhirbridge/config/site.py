@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -11,9 +10,12 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from fhirbridge.config.auth import AuthSettings, NoAuth
 from fhirbridge.config.consent import SiteConsentSettings
-from fhirbridge.config.secret import Secret
 from fhirbridge.config.table import IdentifierSystem, Table, Url
+from fhirbridge.config.tls import NetworkSettings, TlsSettings
+from fhirbridge.loopback import in_clear
+from fhirbridge.origins import origin_of
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 ResourceType = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{1,63}$")]
@@ -51,6 +53,8 @@ class CanSettings(Table):
     conditional_update: bool | None = None
     identifier_search: bool | None = None
     tag_search: bool | None = None
+    # False: identifiers go in the address of a search, where the site's logs and every proxy's see them.
+    post_search: bool | None = None
     transaction: bool | None = None
     batch: bool | None = None
     bare_if_none_exist: bool | None = None
@@ -88,7 +92,9 @@ class SiteSettings(Table):
     bundle_entries: Annotated[int, Field(ge=1, le=5_000)] = 100
     transaction: Literal["auto", "transaction", "batch"] = "auto"
     max_body: Annotated[int, Field(ge=1_024, le=4 * 2**30)] = 64 * 2**20
-    token: Secret | None = None
+    auth: AuthSettings = NoAuth()
+    tls: TlsSettings = TlsSettings()
+    network: NetworkSettings = NetworkSettings()
     overlay: OverlaySettings = OverlaySettings()
     can: CanSettings = CanSettings()
     consent: SiteConsentSettings = SiteConsentSettings()
@@ -118,20 +124,17 @@ class SiteSettings(Table):
             raise PydanticCustomError("base_url", "not a usable address")
         if parts.query or parts.fragment or parts.username is not None or ";" in url:
             raise PydanticCustomError("base_url_extra", "a base address has no query, fragment, parameters or user")
+        if origin_of(f"{parts.scheme}://{parts.netloc}") is None:
+            # In other letters than ASCII it may look like a host that it is not; its plain form is xn--….
+            raise PydanticCustomError("base_url", "a host is written in ASCII")
         if any(step in (".", "..") for step in parts.path.lower().replace("%2e", ".").split("/")):
             raise PydanticCustomError("base_url_dots", "a base address has no dot segments")
         return url.rstrip("/")
 
     @model_validator(mode="after")
-    def _token_is_guarded(self) -> SiteSettings:
-        if self.token is not None and self.base_url.startswith("http:") and not _is_loopback(self.base_url):
-            raise PydanticCustomError("token_in_clear", "a token would travel unencrypted")
+    def _credentials_are_guarded(self) -> SiteSettings:
+        if self.auth.kind != "none" and in_clear(self.base_url):
+            raise PydanticCustomError("token_in_clear", "credentials would travel unencrypted")
+        if self.tls.is_set and in_clear(self.base_url):
+            raise PydanticCustomError("tls_in_clear", "a table tls, but an address that is not encrypted")
         return self
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

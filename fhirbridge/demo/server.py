@@ -9,14 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from fhirbridge.client.rest import Client
 from fhirbridge.client.transport import Transport
-from fhirbridge.errors import SiteError, SiteUnreachable, UsageError
+from fhirbridge.errors import SiteError, SiteRefused, SiteUnreachable, UsageError
 
 _START_SECONDS = 60.0
 _END_SECONDS = 10.0
@@ -24,6 +25,7 @@ _POLL_SECONDS = 0.1
 # Between finding a free port and taking it somebody else may take it.
 _TRIES = 3
 _HOST = "127.0.0.1"
+_NO_AUTH = MappingProxyType({"types": ["none"]})
 # The server ends itself when its standard input closes, so it never outlives us, however we end.
 _PROGRAM = """
 import os, sys, threading
@@ -42,26 +44,27 @@ class Server:
 
 
 @contextmanager
-def sekmet_server() -> Iterator[Server]:
+def sekmet_server(auth: Mapping[str, object] = _NO_AUTH) -> Iterator[Server]:
     """Start SEKMET with an empty store and give it back once it answers; it ends, and its data goes, with the block.
 
-    Raises :class:`UsageError` where SEKMET is not installed, :class:`SiteUnreachable` where it does not come up.
+    ``auth`` is its setting ``server_auth``: whom it lets in. Raises :class:`UsageError` where SEKMET is not installed,
+    :class:`SiteUnreachable` where it does not come up.
     """
     if importlib.util.find_spec("sekmet") is None:
         hint = 'pip install "fhirbridge[demo]"'
         raise UsageError("the demonstration server SEKMET is not installed", code="usage.extra", hint=hint)
     # Its database may still be closing when the folder goes.
     with tempfile.TemporaryDirectory(prefix="fhirbridge-sekmet-", ignore_cleanup_errors=True) as folder:
-        server = _started(Path(folder))
+        server = _started(Path(folder), auth)
         try:
             yield server
         finally:
             _end(server.process)
 
 
-def _started(folder: Path) -> Server:
+def _started(folder: Path, auth: Mapping[str, object]) -> Server:
     for _ in range(_TRIES):
-        server = _start(folder, _free_port())
+        server = _start(folder, _free_port(), auth)
         try:
             if _answers(server):
                 return server
@@ -73,7 +76,7 @@ def _started(folder: Path) -> Server:
     raise SiteUnreachable(f"SEKMET did not start{said}", hint="is another program holding the loopback ports?")
 
 
-def _start(folder: Path, port: int) -> Server:
+def _start(folder: Path, port: int, auth: Mapping[str, object]) -> Server:
     base = f"http://{_HOST}:{port}/fhir"
     settings = {
         "host": _HOST,
@@ -82,7 +85,7 @@ def _start(folder: Path, port: int) -> Server:
         "data_dir": str(folder / "data"),
         "validation": {"inbound": "strict"},
         "simulator": {"enabled": False},
-        "server_auth": {"types": ["none"]},
+        "server_auth": dict(auth),
     }
     # YAML reads JSON.
     file = folder / "settings.yaml"
@@ -104,6 +107,9 @@ def _answers(server: Server) -> bool:
         while server.process.poll() is None and time.monotonic() < give_up:
             try:
                 client.capabilities()
+            except SiteRefused:
+                # It answers, though not to everybody.
+                return server.process.poll() is None
             except SiteError:
                 time.sleep(_POLL_SECONDS)
             else:

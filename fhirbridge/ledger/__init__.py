@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fhirbridge.ledger.consents import Asked, Consents, Decided, Evidence, Patient, Verdict
 from fhirbridge.ledger.gate import Gate
-from fhirbridge.ledger.keep import key_check
 from fhirbridge.ledger.ledger import Ledger
-from fhirbridge.ledger.payload import ZLIB, Codec
+from fhirbridge.ledger.purge import Purged
 from fhirbridge.ledger.states import FAILED, OPEN, Action, Server, State
+from fhirbridge.ledger.tampering import Tampered
 from fhirbridge.ledger.words import (
     Adopted,
     Claim,
@@ -31,12 +31,10 @@ from fhirbridge.ledger.words import (
 __all__ = [
     "FAILED",
     "OPEN",
-    "ZLIB",
     "Action",
     "Adopted",
     "Asked",
     "Claim",
-    "Codec",
     "Consents",
     "Decided",
     "Decision",
@@ -53,13 +51,14 @@ __all__ = [
     "Ledger",
     "Outgoing",
     "Patient",
+    "Purged",
     "Rescued",
     "Result",
     "Row",
     "Server",
     "Standing",
     "State",
+    "Tampered",
     "Verdict",
     "Where",
-    "key_check",
 ]

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, takewhile
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, Row, Select, bindparam, or_, select, update
 
+from fhirbridge.errors import VaultError
 from fhirbridge.ledger import locks, moves
 from fhirbridge.ledger.consents import Asked
 from fhirbridge.ledger.gate import Gate
 from fhirbridge.ledger.moves import Move
-from fhirbridge.ledger.payload import Codec, unpacked
+from fhirbridge.ledger.payload import unpack
 from fhirbridge.ledger.schema import (
     FREE,
     IS_BLOCKED,
@@ -25,9 +27,11 @@ from fhirbridge.ledger.schema import (
     payload,
     resource,
 )
+from fhirbridge.ledger.seals import DELIVERY, RESOURCE, STANDING, Matter, payload_place, tampered, unopened
 from fhirbridge.ledger.states import Action, Server, State
 from fhirbridge.ledger.verdicts import Asker, judge
 from fhirbridge.ledger.words import Claim, Delivery, Lease
+from fhirbridge.vault import Vault
 
 _DUE = (
     select(lane.c.id, lane.c.key, lane.c.fence)
@@ -68,37 +72,17 @@ _DOUBTFUL = (
 )
 _OUT = (
     select(
-        delivery.c.lane,
+        *DELIVERY.columns(),
+        *RESOURCE.columns(prefix="of_"),
+        *STANDING.columns(prefix="there_"),
+        delivery.c.mark,
         delivery.c.next_at,
-        delivery.c.payload,
-        delivery.c.start,
-        delivery.c.length,
-        delivery.c.id,
-        delivery.c.resource,
-        resource.c.kind,
-        resource.c.record,
-        resource.c.role,
-        resource.c.generation,
-        delivery.c.revision,
-        delivery.c.action,
-        resource.c.resource_type,
-        resource.c.resource_id,
-        delivery.c.content,
-        delivery.c.mapping,
-        delivery.c.urgent,
-        delivery.c.event,
-        delivery.c.run,
         delivery.c.state,
         delivery.c.attempts,
         delivery.c.looks,
         delivery.c.reason,
         delivery.c.bundle,
         bundle.c.begun_at,
-        resource.c.server,
-        resource.c.version,
-        resource.c.server_id,
-        resource.c.acked,
-        delivery.c.subject,
     )
     .join(resource, resource.c.id == delivery.c.resource)
     .outerjoin(bundle, bundle.c.id == delivery.c.bundle)
@@ -110,9 +94,13 @@ _QUEUE = _OUT.where(IS_OPEN)
 _DOUBTS = _OUT.where(IS_UNKNOWN, delivery.c.next_at <= bindparam("now"))
 _ACTIONS = {str(one): one for one in Action}
 _SERVERS = {str(one): one for one in Server}
-_PAYLOAD = select(payload.c.id, payload.c.codec, payload.c.data).where(
+_PAYLOAD = select(payload.c.id, payload.c.lane, payload.c.data).where(
     payload.c.id.in_(bindparam("ids", expanding=True))
 )
+# Where the parts of a row of _OUT end.
+_MATTER = DELIVERY.width
+_NAMED = _MATTER + RESOURCE.width
+_THERE = _NAMED + STANDING.width
 
 
 class Terms(NamedTuple):
@@ -127,6 +115,18 @@ class Terms(NamedTuple):
     timeout: float
 
 
+class Due(msgspec.Struct, gc=False):
+    """A delivery that is due: its row, what is sealed of it and of its identity, and what a gate is asked about it."""
+
+    id: int
+    resource: int
+    state: str
+    bundle: str | None
+    row: Any
+    matter: Matter
+    asked: Asked
+
+
 class Handed(NamedTuple):
     """What a worker was handed, and the deliveries that were due and may not go."""
 
@@ -135,19 +135,25 @@ class Handed(NamedTuple):
 
 
 def claim(
-    connection: Connection, site: str, worker: str, terms: Terms, *, gate: Gate, now: float, codec: Codec
+    connection: Connection, vault: Vault, site: str, worker: str, terms: Terms, *, gate: Gate, now: float
 ) -> Handed:
     """Lease lanes and hand out what is due and permitted. See ``Ledger.claim``."""
     found = connection.execute(_DUE, {"site": site, "now": now, "most": terms.lanes}).all()
+    for row in found:
+        # SQLite takes anything in a column of text.
+        if not isinstance(row.key, str):
+            raise tampered(lane, row.id)
     # A patient whose consents somebody is changing at this moment is passed by.
     patients = locks.try_share_patients(connection, [row.key for row in found])
     lanes = {row.id: Asker(row.key, patients[row.key]) for row in found if row.key in patients}
     fences = {row.id: row.fence for row in found}
-    unblock(connection, _blocked(connection, lanes, now), "reviewed", now)
-    due = _due(connection, list(lanes), terms.limit, now)
-    asked = {number: [(row, _asked(row)) for row in rows] for number, rows in due.items()}
-    judged = judge(connection, gate, site, lanes, asked, now, codec)
-    moves.apply(connection, moves.gated(connection, judged.stopped), now)
+    unblock(connection, vault, _blocked(connection, lanes, now), "reviewed", now)
+    due = {
+        number: [_opened(vault, lanes[number].key, row) for row in rows]
+        for number, rows in _due(connection, list(lanes), terms.limit, now).items()
+    }
+    judged = judge(connection, vault, gate, site, lanes, due, now)
+    moves.apply(connection, vault, moves.gated(connection, judged.stopped), now)
     # Something earlier came in front that is not due yet, or nothing is left, or may go.
     left = [number for number in lanes if number not in judged.out]
     decided = [{"it": number, "under": lanes[number].patient.version} for number in left if number in due]
@@ -169,10 +175,10 @@ def claim(
         if number in judged.out
     }
     _take(connection, leases, judged.out)
-    blobs = {row.payload: leases[row.lane].key for rows in judged.out.values() for row, _ in rows}
-    bodies = _bodies(connection, codec, blobs)
+    blobs = {one.row.payload: leases[number] for number, several in judged.out.items() for one, _ in several}
+    bodies = _bodies(connection, vault, blobs)
     claims = [
-        Claim(one, tuple(_delivery(row, one, bodies) for row, _ in judged.out[number]))
+        Claim(one, tuple(_delivery(due, one, bodies) for due, _ in judged.out[number]))
         for number, one in leases.items()
     ]
     return Handed(claims, {one.delivery for one in judged.stopped})
@@ -186,10 +192,11 @@ def _blocked(connection: Connection, lanes: Iterable[int], now: float) -> list[A
     ]
 
 
-def unblock(connection: Connection, rows: Iterable[Any], reason: str, now: float) -> None:
+def unblock(connection: Connection, vault: Vault, rows: Iterable[Any], reason: str, now: float) -> None:
     """Blocked deliveries back to the queue, to be decided anew; each a row of its id, resource and decision."""
     moves.apply(
         connection,
+        vault,
         [
             Move(row.id, row.resource, "unblock", State.BLOCKED, State.QUEUED, reason, decision=row.decision)
             for row in rows
@@ -205,9 +212,7 @@ def _due(connection: Connection, lanes: Sequence[int], limit: int, now: float) -
     return out | _handed_out(connection, _QUEUE, clear, limit, now)
 
 
-def _take(
-    connection: Connection, leases: Mapping[int, Lease], out: Mapping[int, Sequence[tuple[Row[Any], int]]]
-) -> None:
+def _take(connection: Connection, leases: Mapping[int, Lease], out: Mapping[int, Sequence[tuple[Due, int]]]) -> None:
     taken = [
         {
             "it": number,
@@ -221,7 +226,7 @@ def _take(
     ]
     moves.many(connection, _TAKE, taken)
     claimed = [
-        {"it": row.id, "under": decided} for rows in out.values() for row, decided in rows if row.state == State.QUEUED
+        {"it": one.id, "under": decided} for rows in out.values() for one, decided in rows if one.state == State.QUEUED
     ]
     moves.expect(moves.many(connection, _CLAIM, claimed), len(claimed))
 
@@ -266,42 +271,83 @@ def _whole_records(
         most *= 2
 
 
-def _record(row: Row[Any]) -> tuple[str, str, str]:
-    return row.kind, row.record, row.revision
+def _record(row: Row[Any]) -> tuple[str, str, float]:
+    return row.of_kind, row.of_record, row.event
 
 
-def _bodies(connection: Connection, codec: Codec, keys: dict[int | None, str]) -> dict[int, bytes]:
-    wanted = [number for number in keys if number is not None]
-    return {
-        number: unpacked(codec, name, data, keys[number])
-        for chunk in moves.chunks(wanted)
-        for number, name, data in connection.execute(_PAYLOAD, {"ids": chunk})
-    }
+def _bodies(connection: Connection, vault: Vault, leases: Mapping[int | None, Lease]) -> dict[int, bytes]:
+    wanted = sorted(number for number in leases if number is not None)
+    found: dict[int, bytes] = {}
+    for chunk in moves.chunks(wanted):
+        for number, on, data in connection.execute(_PAYLOAD, {"ids": chunk}):
+            try:
+                found[number] = unpack(vault, leases[number].key, payload_place(number, on), data)
+            except VaultError as error:
+                raise unopened(payload, number, error) from None
+    for number in wanted:
+        if number not in found:
+            raise tampered(payload, number)
+    return found
 
 
-def _asked(row: Any) -> Asked:
-    kind, record, role, generation, revision, action, resource_type = row[7:14]
-    server, _, _, acked, subject = row[26:31]
-    return Asked(
+def _opened(vault: Vault, key: str, row: Any) -> Due:
+    """What is hidden in a row, once it is certain that nobody edited it. Raises :class:`LedgerError`."""
+    matter = DELIVERY.open(vault, key, row[:_MATTER])
+    named = RESOURCE.open(vault, key, row[_MATTER:_NAMED])
+    STANDING.check(vault, row[_NAMED:_THERE])
+    mark, _, state, _, _, _, last, _ = row[_THERE:]
+    if mark is not None:
+        # It was open, and settled before; or somebody opened it again.
+        raise tampered(delivery, row[0])
+    _, _, kind, _, role, generation, _, resource_type = row[_MATTER : _MATTER + 8]
+    _, server, _, _, acked = row[_NAMED : _THERE - 1]
+    asked = Asked(
         kind,
-        record,
+        named.record,
         role,
         generation,
-        revision,
+        matter.revision,
         resource_type,
-        _ACTIONS[action],
-        subject,
+        _ACTIONS[row[4]],
+        matter.subject,
         _SERVERS[server],
         acked is not None,
     )
+    return Due(row[0], row[1], state, last, row, matter, asked)
 
 
-def _delivery(row: Any, lease: Lease, bodies: dict[int, bytes]) -> Delivery:
-    blob = row[2]
-    values: list[Any] = list(row[5:])
-    values[7], values[21] = _ACTIONS[values[7]], _SERVERS[values[21]]
-    values[15] = State.UNKNOWN if values[15] == State.UNKNOWN else State.CLAIMED
-    body = None if blob is None else bodies[blob][row[3] : row[3] + row[4]]
-    values.insert(1, lease)
-    values.append(body)
-    return Delivery(*values)
+def _delivery(due: Due, lease: Lease, bodies: dict[int, bytes]) -> Delivery:
+    row, asked = due.row, due.asked
+    number, of, _, event, _, content, mapping, urgent, run, _, blob, start, length = row[: _MATTER - 1]
+    _, _, version, server_id, acked = row[_NAMED : _THERE - 1]
+    _, _, state, attempts, looks, reason, last, begun_at = row[_THERE:]
+    return Delivery(
+        number,
+        lease,
+        of,
+        asked.kind,
+        asked.record,
+        asked.role,
+        asked.generation,
+        asked.revision,
+        asked.action,
+        asked.resource_type,
+        row[_MATTER + 8],
+        content,
+        mapping,
+        urgent,
+        event,
+        run,
+        State.UNKNOWN if state == State.UNKNOWN else State.CLAIMED,
+        attempts,
+        looks,
+        reason,
+        last,
+        begun_at,
+        asked.server,
+        version,
+        server_id,
+        acked,
+        asked.subject,
+        None if blob is None else bodies[blob][start : start + length],
+    )

@@ -6,7 +6,8 @@ A body is patient data: it is in no ``repr``. ``patient`` is the key of the pati
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+
+import msgspec
 
 from fhirbridge.ledger.states import Action, Server, State
 
@@ -36,7 +37,7 @@ class Consents:
     evidence: tuple[Evidence, ...] = ()
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """A delivery about which a gate is asked; ``acked`` says that the site has acknowledged one of this identity."""
 
     kind: str
@@ -49,6 +50,10 @@ class Asked(NamedTuple):
     subject: str
     server: Server
     acked: bool
+
+    def __repr__(self) -> str:
+        """Without what is patient data."""
+        return f"Asked(kind={self.kind!r}, role={self.role!r}, action={self.action.value!r})"
 
 
 @dataclass(frozen=True, slots=True)

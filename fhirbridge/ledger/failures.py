@@ -53,6 +53,9 @@ _POSTGRESQL = {
 def _fits(error: DBAPIError) -> tuple[str, str, str] | None:
     origin = error.orig
     if isinstance(origin, sqlite3.Error):
+        # What is no text stands in a column of text.
+        if str(origin).startswith("Could not decode to UTF-8"):
+            return _FOREIGN
         return _SQLITE.get(getattr(origin, "sqlite_errorcode", 0) & 0xFF)
     state = getattr(origin, "sqlstate", None) or ""
     for length in range(len(state), 1, -1):

@@ -18,6 +18,7 @@ from fhirbridge.ledger.moves import Move
 from fhirbridge.ledger.schema import FREE, IS_OPEN, IS_REQUESTED, LEASED, delivery, lane, patient
 from fhirbridge.ledger.states import State
 from fhirbridge.ledger.words import Lease, Rescued
+from fhirbridge.vault import Vault
 
 _EXPIRED = (
     select(lane.c.id)
@@ -118,26 +119,26 @@ def renew(connection: Connection, leases: Sequence[Lease], until: float) -> list
     return [replace(one, until=until) for one in leases]
 
 
-def release(connection: Connection, leases: Sequence[Lease], now: float) -> Rescued:
+def release(connection: Connection, vault: Vault, leases: Sequence[Lease], now: float) -> Rescued:
     """Give lanes back; those that are lost already are left alone."""
     try:
         check(connection, leases)
     except LeaseLost as lost:
         leases = [one for one in leases if one.lane not in lost.lanes]
-    return take_back(connection, [one.lane for one in leases], now, "released")
+    return take_back(connection, vault, [one.lane for one in leases], now, "released")
 
 
-def rescue(connection: Connection, site: str, now: float) -> Rescued:
+def rescue(connection: Connection, vault: Vault, site: str, now: float) -> Rescued:
     """Take back the lanes of which the lease is over."""
     lanes = connection.execute(_EXPIRED, {"site": site, "now": now}).scalars().all()
     moves.many(connection, _STRAY, [{"it": number} for number in lanes])
-    return take_back(connection, lanes, now, "lease-over")
+    return take_back(connection, vault, lanes, now, "lease-over")
 
 
-def take_back(connection: Connection, lanes: Sequence[int], now: float, reason: str) -> Rescued:
+def take_back(connection: Connection, vault: Vault, lanes: Sequence[int], now: float, reason: str) -> Rescued:
     """What has not gone goes back to the queue; what may have arrived is in doubt."""
     found = list(_held_moves(connection, lanes, now, reason))
-    moves.apply(connection, moves.gated(connection, found), now)
+    moves.apply(connection, vault, moves.gated(connection, found), now)
     moves.many(connection, _EMPTY, [{"it": number} for number in lanes])
     moves.free(connection, lanes, now)
     doubts = sum(one.after is State.UNKNOWN for one in found)

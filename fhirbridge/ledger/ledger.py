@@ -1,6 +1,6 @@
 """The ledger: every delivery's durable state, behind one object.
 
-with Ledger.open("sqlite:///fhirbridge-ledger.db", key_check=key_check(id_key)) as ledger:
+with Ledger.open("sqlite:///fhirbridge-ledger.db", vault=vault) as ledger:
     ledger.enqueue(items, site="north", run="2026-11-22")
     for claim in ledger.claim("north", "worker-1", gate=gate, timeout=30.0): ...
 
@@ -20,14 +20,14 @@ from typing import Self
 from sqlalchemy import Connection
 
 from fhirbridge.errors import ConsentChanged
-from fhirbridge.ledger import enqueue, evidence, keep, lease, mend, settle, withdrawal
+from fhirbridge.ledger import enqueue, evidence, keep, lease, mend, purge, rekey, settle, withdrawal
 from fhirbridge.ledger.claim import Terms, claim
 from fhirbridge.ledger.consents import Evidence
 from fhirbridge.ledger.failures import translated
 from fhirbridge.ledger.gate import Gate
 from fhirbridge.ledger.migrate import upgrade
-from fhirbridge.ledger.payload import ZLIB, Codec
-from fhirbridge.ledger.reader import MARKS, Reader
+from fhirbridge.ledger.purge import Purged
+from fhirbridge.ledger.reader import Reader
 from fhirbridge.ledger.states import Server
 from fhirbridge.ledger.store import Store
 from fhirbridge.ledger.words import (
@@ -42,6 +42,7 @@ from fhirbridge.ledger.words import (
     Result,
     Where,
 )
+from fhirbridge.vault import Vault
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 # Changed consents that one claim makes effective at most; each patient is a few statements.
@@ -51,35 +52,31 @@ _EFFECTS = 500
 class Ledger(Reader):
     """The durable state of every delivery. Made by :meth:`open`."""
 
-    def __init__(self, store: Store, check: str, clock: Callable[[], float], codec: Codec) -> None:
-        super().__init__(store, clock, codec)
-        self._check = check
-
     @classmethod
     def open(
         cls,
         url: str,
         *,
-        key_check: str,
+        vault: Vault,
         clock: Callable[[], float] = time.time,
-        codec: Codec = ZLIB,
         patience: float = 30.0,
     ) -> Self:
-        """Open a ledger, made or upgraded where needed.
+        """Open a ledger, made or upgraded where needed; one of before it was sealed is sealed.
 
-        ``url``: ``sqlite:///file`` or ``postgresql+psycopg://…``. ``key_check``: see :func:`keep.key_check`. ``clock``
-        gives epoch seconds. ``patience``: seconds to wait for a lock. Raises :class:`LedgerMismatch` (another key, a
-        newer schema, no ledger), :class:`LedgerUnavailable`, :class:`LedgerError` for a URL that is of no use.
+        ``url``: ``sqlite:///file`` or ``postgresql+psycopg://…``. ``vault`` has the clinic's keys. ``clock`` gives
+        epoch seconds. ``patience``: seconds to wait for a lock. Raises :class:`LedgerMismatch` (another key, a newer
+        schema, no ledger), :class:`LedgerUnavailable`, :class:`LedgerError` for a URL that is of no use.
         """
         store = Store(url, patience=patience)
         try:
-            upgrade(store)
+            upgrade(store, vault)
             with store.write() as connection:
-                keep.check_key(connection, key_check, keep=True)
+                keep.check_key(connection, vault, keep=True)
+                keep.check_vault(connection, vault)
         except BaseException:
             store.close()
             raise
-        return cls(store, key_check, clock, codec)
+        return cls(store, vault, clock)
 
     def close(self) -> None:
         """Give all connections back."""
@@ -115,9 +112,9 @@ class Ledger(Reader):
         offered, found = list(items), list(evidence)
         with self._joined(connection) as joined:
             now = self._clock()
-            answers = enqueue.enqueue(joined, offered, site=site, run=run, resend=resend, now=now, codec=self._codec)
-            keep.put_all(joined, MARKS, marks, now)
-            _keep_evidence(joined, found, self._clock, self._codec)
+            answers = enqueue.enqueue(joined, self._vault, offered, site=site, run=run, resend=resend, now=now)
+            keep.put_all(joined, self._vault, keep.MARKS, marks, now)
+            _keep_evidence(joined, self._vault, found, self._clock)
             return answers
 
     def keep_evidence(self, evidence: Iterable[Evidence], *, connection: Connection | None = None) -> list[str]:
@@ -129,7 +126,7 @@ class Ledger(Reader):
         """
         found = list(evidence)
         with self._joined(connection) as joined:
-            return _keep_evidence(joined, found, self._clock, self._codec)
+            return _keep_evidence(joined, self._vault, found, self._clock)
 
     @contextmanager
     def _joined(self, connection: Connection | None) -> Iterator[Connection]:
@@ -138,13 +135,13 @@ class Ledger(Reader):
                 yield own
         else:
             with translated():
-                keep.check_key(connection, self._check, keep=False)
+                keep.check_key(connection, self._vault, keep=False)
                 yield connection
 
     def adopt(self, found: Iterable[Adopted], *, site: str, run: str) -> int:
         """Take over what was read from the site after the ledger was lost; how many were not known yet."""
         with self._store.write() as connection:
-            return mend.adopt(connection, list(found), site=site, run=run, now=self._clock())
+            return mend.adopt(connection, self._vault, list(found), site=site, run=run, now=self._clock())
 
     # Sending.
 
@@ -171,15 +168,15 @@ class Ledger(Reader):
         terms = Terms(lanes, limit, lease, timeout)
         with self._store.write() as connection:
             now = self._clock()
-            _rescue(connection, site, now)
-            withdrawal.effect(connection, now, _EFFECTS)
-            handed = claim(connection, site, worker, terms, gate=gate, now=now, codec=self._codec)
+            _rescue(connection, self._vault, site, now)
+            withdrawal.effect(connection, self._vault, now, _EFFECTS)
+            handed = claim(connection, self._vault, site, worker, terms, gate=gate, now=now)
         stopped: set[int] = set()
         # Where all that was due may not go, there may be more behind it.
         while not handed.claims and handed.stopped - stopped:
             stopped |= handed.stopped
             with self._store.write() as connection:
-                handed = claim(connection, site, worker, terms, gate=gate, now=self._clock(), codec=self._codec)
+                handed = claim(connection, self._vault, site, worker, terms, gate=gate, now=self._clock())
         return handed.claims
 
     def begin(self, bundles: Iterable[Outgoing]) -> float:
@@ -190,7 +187,7 @@ class Ledger(Reader):
         then nothing is begun.
         """
         with self._store.write() as connection:
-            return settle.begin(connection, list(bundles), self._clock())
+            return settle.begin(connection, self._vault, list(bundles), self._clock())
 
     def still_permitted(self, held: Lease) -> float | None:
         """Until when a request may last that only reads, for a lane; None where it has to be decided anew.
@@ -214,7 +211,7 @@ class Ledger(Reader):
         exist; then nothing is changed.
         """
         with self._store.write() as connection:
-            settle.settle(connection, list(results), list(ended), self._clock())
+            settle.settle(connection, self._vault, list(results), list(ended), self._clock())
 
     def renew(self, leases: Iterable[Lease], seconds: float) -> list[Lease]:
         """Hold on to lanes for ``seconds`` from now. Raises :class:`LeaseLost`; then none is renewed."""
@@ -227,12 +224,12 @@ class Ledger(Reader):
         It says that no request of these lanes is under way any more.
         """
         with self._store.write() as connection:
-            return lease.release(connection, list(leases), self._clock())
+            return lease.release(connection, self._vault, list(leases), self._clock())
 
     def rescue(self, site: str) -> Rescued:
         """The same for lanes of which the lease is over."""
         with self._store.write() as connection:
-            return lease.rescue(connection, site, self._clock())
+            return lease.rescue(connection, self._vault, site, self._clock())
 
     # Consents.
 
@@ -244,7 +241,7 @@ class Ledger(Reader):
         be decided anew. A patient that somebody else is busy with is left for the next time.
         """
         with self._store.write() as connection:
-            return withdrawal.effect(connection, self._clock(), _EFFECTS)
+            return withdrawal.effect(connection, self._vault, self._clock(), _EFFECTS)
 
     def follow(
         self, site: str, patient: str, version: int, items: Iterable[Item], *, run: str
@@ -256,7 +253,7 @@ class Ledger(Reader):
         offered = list(items)
         with self._store.write() as connection:
             now = self._clock()
-            return withdrawal.follow(connection, site, patient, version, offered, run=run, now=now, codec=self._codec)
+            return withdrawal.follow(connection, self._vault, site, patient, version, offered, run=run, now=now)
 
     # Mending.
 
@@ -273,6 +270,7 @@ class Ledger(Reader):
         with self._store.write() as connection:
             mend.learn(
                 connection,
+                self._vault,
                 resource,
                 server=server,
                 version=version,
@@ -284,30 +282,70 @@ class Ledger(Reader):
     def resend(self, resources: Iterable[int], *, run: str) -> int:
         """Queue what the site had acknowledged once more; how many. Not what is withdrawn, or under way already."""
         with self._store.write() as connection:
-            return mend.resend(connection, list(resources), run=run, now=self._clock())
+            return mend.resend(connection, self._vault, list(resources), run=run, now=self._clock())
 
     def replay(self, where: Where) -> int:
         """Queue failed deliveries again, as if never tried; how many. Not those that a newer revision overtook."""
         with self._store.write() as connection:
-            return mend.replay(connection, where, self._clock())
+            return mend.replay(connection, self._vault, where, self._clock())
 
-    def prune(self, before: float) -> int:
-        """Delete the bodies settled before then that nothing needs any more; how many blobs went."""
+    # Deleting.
+
+    def purge_patient(self, patient: str, *, rehearse: bool = False) -> Purged:
+        """Delete the bodies of a patient at all sites, and what else nothing needs; see :mod:`.purge`.
+
+        ``rehearse`` only counts. Raises :class:`LedgerError` (``ledger.open``) while anything is on its way.
+        """
+        with self._rehearsed(rehearse) as connection:
+            done = purge.of_patient(connection, self._vault, patient)
+        if not rehearse:
+            self._store.forget()
+        return done
+
+    def purge(self, before: float, *, site: str | None = None, rehearse: bool = False) -> Purged:
+        """Delete the bodies, and what decisions looked at, of what was over before then.
+
+        What is the last of its identity stays, for merging and for ``verify``. Some lanes are a transaction.
+        """
+        done, after = purge.Purged(), 0
+        while True:
+            with self._rehearsed(rehearse) as connection:
+                lanes = purge.each_lane(connection, site, after)
+                done = done.plus(purge.of_lanes(connection, self._vault, lanes, before))
+            if not lanes:
+                break
+            after = lanes[-1][0]
+        if not rehearse:
+            self._store.forget()
+        return done
+
+    @contextmanager
+    def _rehearsed(self, only: bool) -> Iterator[Connection]:
         with self._store.write() as connection:
-            return mend.prune(connection, before)
+            yield connection
+            if only:
+                connection.rollback()
+
+    def rekey(self) -> Iterator[int]:
+        """Seal everything under the active key of the vault while workers go on; how many values after each batch.
+
+        What was broken off is gone on with by calling it again. Afterwards :meth:`sealed_under` names no other key, and
+        the others may be taken out of the ring.
+        """
+        return rekey.rekey(self._store, self._vault)
 
     # Keeping.
 
     def keep_proof(self, site: str, document: str) -> None:
         """Keep what was proven of a site."""
         with self._store.write() as connection:
-            keep.put(connection, f"proof:{site}", "proof", document, self._clock())
+            keep.put(connection, self._vault, f"proof:{site}", "proof", document, self._clock())
 
     def learn_limit(self, site: str, name: str, value: int) -> int:
         """Remember a limit of a site; the lowest ever learnt holds, and is returned."""
         with self._store.write() as connection:
-            lowest = min(value, keep.numbers(connection, f"limits:{site}").get(name, value))
-            keep.put(connection, f"limits:{site}", name, str(lowest), self._clock())
+            lowest = min(value, keep.numbers(connection, self._vault, f"limits:{site}").get(name, value))
+            keep.put(connection, self._vault, f"limits:{site}", name, str(lowest), self._clock())
             return lowest
 
     def forget_limits(self, site: str) -> None:
@@ -318,7 +356,7 @@ class Ledger(Reader):
     def set_mark(self, source: str, value: str) -> None:
         """Remember how far a source was read. With what was read from it: ``marks`` of :meth:`enqueue`."""
         with self._store.write() as connection:
-            keep.put(connection, MARKS, source, value, self._clock())
+            keep.put(connection, self._vault, keep.MARKS, source, value, self._clock())
 
 
 # Parameters have the names of these modules.

@@ -64,7 +64,7 @@ def lanes_of(connection: Connection, site: str, keys: Iterable[str]) -> dict[str
     found = _numbers(connection, site, wanted)
     missing = [key for key in wanted if key not in found]
     if missing:
-        rows = [{"site": site, "key": key, "priority": 1, "fence": 0, "held": 0} for key in missing]
+        rows = [{"site": site, "key": key, "priority": 1, "fence": 0, "held": 0, "deliveries": 0} for key in missing]
         connection.execute(upsert(connection, lane).on_conflict_do_nothing(), rows)
         found |= _numbers(connection, site, missing)
         make_patients(connection, missing)

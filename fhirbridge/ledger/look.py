@@ -8,11 +8,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select
 
+from fhirbridge.errors import VaultError
 from fhirbridge.ledger import moves
-from fhirbridge.ledger.payload import Codec, unpacked
+from fhirbridge.ledger.payload import unpack
 from fhirbridge.ledger.schema import FREE, IS_FAILED, IS_OPEN, LEASED, delivery, lane, payload, resource
-from fhirbridge.ledger.states import Action, Server, State
+from fhirbridge.ledger.seals import DELIVERY, RESOURCE, SETTLED, STANDING, Matter, payload_place, unopened
+from fhirbridge.ledger.states import OPEN, Action, Server, State
 from fhirbridge.ledger.words import Known, Row, Standing, Where
+from fhirbridge.vault import Vault
 
 _newest = delivery.alias("newest")
 _acked = delivery.alias("acked")
@@ -21,36 +24,24 @@ _NEWEST = (
 )
 _KNOWN = (
     select(
-        resource.c.id,
-        resource.c.kind,
-        resource.c.record,
-        resource.c.role,
-        resource.c.generation,
+        *RESOURCE.columns(),
+        *STANDING.columns(prefix="there_"),
+        *DELIVERY.columns(_newest, "newest_"),
+        *SETTLED.columns(_newest, "end_"),
+        *DELIVERY.columns(_acked, "acked_"),
         lane.c.key,
-        resource.c.resource_type,
-        resource.c.resource_id,
-        resource.c.server,
-        resource.c.version,
-        resource.c.server_id,
-        resource.c.withdrawn,
-        resource.c.revision,
-        resource.c.acked,
-        _acked.c.revision,
-        _acked.c.content,
-        _acked.c.mapping,
-        _acked.c.settled_at,
-        _newest.c.id,
-        _newest.c.state,
-        _newest.c.reason,
-        _newest.c.action,
-        _newest.c.content,
-        _newest.c.mapping,
-        func.coalesce(_acked.c.subject, _newest.c.subject, ""),
+        _acked.c.settled_at.label("acked_at"),
     )
     .join(lane, lane.c.id == resource.c.lane)
     .outerjoin(_newest, _newest.c.id == _NEWEST)
     .outerjoin(_acked, _acked.c.id == resource.c.acked)
 )
+# Where the parts of a row of it end.
+_NAMED = RESOURCE.width
+_THERE = _NAMED + STANDING.width
+_MATTER = _THERE + DELIVERY.width
+_END = _MATTER + SETTLED.width
+_ACKED = _END + DELIVERY.width
 _BY_RECORD = _KNOWN.where(
     resource.c.site == bindparam("site"),
     resource.c.kind == bindparam("kind"),
@@ -78,99 +69,124 @@ _PAGE = (
     .limit(bindparam("most"))
 )
 _BODY = (
-    select(delivery.c.id, delivery.c.start, delivery.c.length, payload.c.codec, payload.c.data, lane.c.key)
+    select(*DELIVERY.columns(), payload.c.lane.label("on"), payload.c.data, lane.c.key)
     .join(payload, payload.c.id == delivery.c.payload)
     .join(lane, lane.c.id == delivery.c.lane)
     .where(delivery.c.id.in_(bindparam("ids", expanding=True)))
 )
-_ROW = select(
-    delivery.c.id,
-    delivery.c.resource,
-    resource.c.site,
-    resource.c.kind,
-    resource.c.record,
-    resource.c.role,
-    resource.c.generation,
-    delivery.c.revision,
-    delivery.c.action,
-    resource.c.resource_type,
-    resource.c.resource_id,
-    delivery.c.content,
-    delivery.c.mapping,
-    delivery.c.run,
-    delivery.c.urgent,
-    delivery.c.state,
-    delivery.c.reason,
-    delivery.c.attempts,
-    delivery.c.looks,
-    delivery.c.next_at,
-    delivery.c.enqueued_at,
-    delivery.c.settled_at,
-    delivery.c.bundle,
-    delivery.c.version,
-    delivery.c.decision,
-    delivery.c.review_at,
-).join(resource, resource.c.id == delivery.c.resource)
+_ROW = (
+    select(
+        *DELIVERY.columns(),
+        *RESOURCE.columns(prefix="of_"),
+        lane.c.key,
+        delivery.c.state,
+        delivery.c.reason,
+        delivery.c.attempts,
+        delivery.c.looks,
+        delivery.c.next_at,
+        delivery.c.settled_at,
+        delivery.c.bundle,
+        delivery.c.version,
+        delivery.c.decision,
+        delivery.c.review_at,
+    )
+    .join(resource, resource.c.id == delivery.c.resource)
+    .join(lane, lane.c.id == delivery.c.lane)
+)
 
 
-def known(connection: Connection, site: str, records: Iterable[tuple[str, str]]) -> list[Known]:
+def known(connection: Connection, vault: Vault, site: str, records: Iterable[tuple[str, str]]) -> list[Known]:
     """Every role and generation of (kind, record)s."""
-    return list(_known(connection, _BY_RECORD, site, records))
+    hashed = [(kind, vault.token(record)) for kind, record in set(records)]
+    return list(_known(connection, vault, _BY_RECORD, site, hashed))
 
 
-def at_address(connection: Connection, site: str, addresses: Iterable[tuple[str, str]]) -> list[Known]:
+def at_address(connection: Connection, vault: Vault, site: str, addresses: Iterable[tuple[str, str]]) -> list[Known]:
     """The identities of (resource type, resource id)s."""
-    return list(_known(connection, _BY_ADDRESS, site, addresses))
+    return list(_known(connection, vault, _BY_ADDRESS, site, addresses))
 
 
 def _known(
-    connection: Connection, statement: Select[Any], site: str, pairs: Iterable[tuple[str, str]]
+    connection: Connection, vault: Vault, statement: Select[Any], site: str, pairs: Iterable[tuple[str, str]]
 ) -> Iterator[Known]:
     for kind, several in groupby(sorted(set(pairs)), key=lambda pair: pair[0]):
         for chunk in moves.chunks([value for _, value in several]):
-            rows = connection.execute(statement, {"site": site, "kind": kind, "values": chunk})
-            yield from map(_as_known, rows)
+            for row in connection.execute(statement, {"site": site, "kind": kind, "values": chunk}):
+                yield _as_known(vault, row)
 
 
-def of_patient(connection: Connection, site: str, key: str) -> list[Known]:
+def of_patient(connection: Connection, vault: Vault, site: str, key: str) -> list[Known]:
     """Every identity of a patient at a site."""
-    return [_as_known(row) for row in connection.execute(_OF_PATIENT, {"site": site, "key": key})]
+    return [_as_known(vault, row) for row in connection.execute(_OF_PATIENT, {"site": site, "key": key})]
 
 
-def patients_of(connection: Connection, kind: str, record: str) -> list[str]:
+def patients_of(connection: Connection, vault: Vault, kind: str, record: str) -> list[str]:
     """The keys of the patients whose a record is or was."""
-    return list(connection.execute(_PATIENTS, {"kind": kind, "record": record}).scalars())
+    return list(connection.execute(_PATIENTS, {"kind": kind, "record": vault.token(record)}).scalars())
 
 
-def page(connection: Connection, site: str, after: int, most: int) -> list[Known]:
+def page(connection: Connection, vault: Vault, site: str, after: int, most: int) -> list[Known]:
     """The next identities of a site behind ``after``, by their numbers."""
-    return [_as_known(row) for row in connection.execute(_PAGE, {"site": site, "after": after, "most": most})]
+    rows = connection.execute(_PAGE, {"site": site, "after": after, "most": most})
+    return [_as_known(vault, row) for row in rows]
 
 
-def _as_known(row: Any) -> Known:
-    values = list(row)
-    values[8] = Server(values[8])
-    if values[19] is not None:
-        values[19], values[21] = State(values[19]), Action(values[21])
-    values[20] = values[20] or ""
-    return Known(*values)
+def _as_known(vault: Vault, row: Any) -> Known:
+    named = RESOURCE.open(vault, row.key, row[:_NAMED])
+    STANDING.check(vault, row[_NAMED:_THERE])
+    newest = None if row.newest_id is None else DELIVERY.open(vault, row.key, row[_THERE:_MATTER])
+    if newest is not None and row.end_state not in OPEN:
+        SETTLED.check(vault, row[_MATTER:_END])
+    acked = None if row.acked_id is None else DELIVERY.open(vault, row.key, row[_END:_ACKED])
+    return Known(
+        resource=row.id,
+        kind=row.kind,
+        record=named.record,
+        role=row.role,
+        generation=row.generation,
+        lane=row.key,
+        resource_type=row.resource_type,
+        resource_id=row.resource_id,
+        server=Server(row.there_server),
+        version=row.there_version,
+        server_id=row.there_server_id,
+        withdrawn=row.withdrawn,
+        revision=named.revision,
+        acked=row.there_acked,
+        acked_revision=None if acked is None else acked.revision,
+        acked_content=row.acked_content,
+        acked_mapping=row.acked_mapping,
+        acked_at=row.acked_at,
+        newest=row.newest_id,
+        state=None if newest is None else State(row.end_state),
+        reason=row.end_reason or "",
+        action=None if newest is None else Action(row.newest_action),
+        content=row.newest_content,
+        mapping=row.newest_mapping,
+        subject=(acked or newest or Matter("", "")).subject,
+    )
 
 
-def bodies(connection: Connection, ids: Iterable[int], codec: Codec) -> dict[int, bytes]:
+def bodies(connection: Connection, vault: Vault, ids: Iterable[int]) -> dict[int, bytes]:
     """The kept bodies of deliveries, by their numbers; those without one are left out."""
     found = {}
     for chunk in moves.chunks(sorted(set(ids))):
-        for number, start, length, name, data, key in connection.execute(_BODY, {"ids": chunk}):
-            found[number] = unpacked(codec, name, data, key)[start : start + length]
+        for row in connection.execute(_BODY, {"ids": chunk}):
+            DELIVERY.open(vault, row.key, row[: DELIVERY.width])
+            try:
+                blob = unpack(vault, row.key, payload_place(row.payload, row.on), row.data)
+            except VaultError as error:
+                raise unopened(payload, row.payload, error) from None
+            found[row.id] = blob[row.start : row.start + row.length]
     return found
 
 
-def conditions(where: Where) -> list[ColumnElement[bool]]:
+def conditions(vault: Vault, where: Where) -> list[ColumnElement[bool]]:
     """What ``where`` says, over ``delivery`` joined with ``resource``."""
     pairs = (
         (resource.c.site, where.site),
         (resource.c.kind, where.kind),
-        (resource.c.record, where.record),
+        (resource.c.record, None if where.record is None else vault.token(where.record)),
         (resource.c.role, where.role),
         (resource.c.resource_type, where.resource_type),
         (delivery.c.run, where.run),
@@ -189,16 +205,43 @@ def conditions(where: Where) -> list[ColumnElement[bool]]:
     return found
 
 
-def find(connection: Connection, where: Where, after: int, limit: int) -> list[Row]:
+def find(connection: Connection, vault: Vault, where: Where, after: int, limit: int) -> list[Row]:
     """Deliveries by number behind ``after``."""
-    statement = _ROW.where(delivery.c.id > after, *conditions(where)).order_by(delivery.c.id).limit(limit)
-    return [_as_row(row) for row in connection.execute(statement)]
+    statement = _ROW.where(delivery.c.id > after, *conditions(vault, where)).order_by(delivery.c.id).limit(limit)
+    return [_as_row(vault, row) for row in connection.execute(statement)]
 
 
-def _as_row(row: Any) -> Row:
-    values = list(row)
-    values[8], values[15] = Action(values[8]), State(values[15])
-    return Row(*values)
+def _as_row(vault: Vault, row: Any) -> Row:
+    matter = DELIVERY.open(vault, row.key, row[: DELIVERY.width])
+    named = RESOURCE.open(vault, row.key, row[DELIVERY.width : DELIVERY.width + RESOURCE.width])
+    return Row(
+        id=row.id,
+        resource=row.resource,
+        site=row.of_site,
+        kind=row.of_kind,
+        record=named.record,
+        role=row.of_role,
+        generation=row.of_generation,
+        revision=matter.revision,
+        action=Action(row.action),
+        resource_type=row.of_resource_type,
+        resource_id=row.of_resource_id,
+        content=row.content,
+        mapping=row.mapping,
+        run=row.run,
+        urgent=row.urgent,
+        state=State(row.state),
+        reason=row.reason,
+        attempts=row.attempts,
+        looks=row.looks,
+        next_at=row.next_at,
+        enqueued_at=row.enqueued_at,
+        settled_at=row.settled_at,
+        bundle=row.bundle,
+        version=row.version,
+        decision=row.decision,
+        review_at=row.review_at,
+    )
 
 
 def of_run(connection: Connection, run: str, site: str | None) -> dict[State, int]:

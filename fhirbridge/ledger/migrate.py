@@ -8,28 +8,46 @@ from pathlib import Path
 from sqlalchemy import Connection, column, inspect, select, table, text
 
 from fhirbridge.errors import LedgerMismatch
-from fhirbridge.ledger.schema import VERSION, VERSION_TABLE
+from fhirbridge.ledger.keep import check_key
+from fhirbridge.ledger.schema import VERSION, VERSION_TABLE, meta
 from fhirbridge.ledger.store import Store
+from fhirbridge.vault import Vault
 
 FOLDER = Path(__file__).parent / "migrations"
 # Any number, the same for everybody: one migrates, the others wait and find it done.
 _ADVISORY_LOCK = 0x66686972
+# Stands in meta from the moment that rows in clear were sealed until the file was written anew.
+LEFTOVERS = "leftovers"
 
 
-def upgrade(store: Store) -> None:
-    """Create or upgrade the tables, all or nothing.
+def upgrade(store: Store, vault: Vault) -> None:
+    """Create or upgrade the tables, all or nothing. What was kept in clear is sealed, and nothing of it is left behind.
 
-    Raises :class:`LedgerMismatch` for a schema newer than this version.
+    Raises :class:`LedgerMismatch` for a schema newer than this version, or where the ledger is another id key's.
     """
     with store.read() as connection:
-        if current(connection) == VERSION:
+        found = current(connection)
+        if found == VERSION and not _leftovers(connection):
             return
-    with store.write() as connection:
+    with store.alter() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
         found = current(connection)
         if found != VERSION:
-            _run(connection, found)
+            if found is not None:
+                # Sealed under the keys of another clinic nobody could read it again.
+                check_key(connection, vault, keep=True)
+            _run(connection, found, vault)
+        leftovers = _leftovers(connection)
+    if leftovers:
+        store.rewrite()
+        with store.write() as connection:
+            connection.execute(meta.delete().where(meta.c.name == LEFTOVERS))
+
+
+def _leftovers(connection: Connection) -> bool:
+    """Whether free pages may still hold what was kept in clear: the process died before they were written anew."""
+    return connection.execute(select(meta.c.value).where(meta.c.name == LEFTOVERS)).scalar() is not None
 
 
 def current(connection: Connection) -> str | None:
@@ -43,12 +61,12 @@ def current(connection: Connection) -> str | None:
 _ALEMBIC = threading.Lock()
 
 
-def _run(connection: Connection, found: str | None) -> None:
+def _run(connection: Connection, found: str | None, vault: Vault) -> None:
     with _ALEMBIC:
-        _run_alone(connection, found)
+        _run_alone(connection, found, vault)
 
 
-def _run_alone(connection: Connection, found: str | None) -> None:
+def _run_alone(connection: Connection, found: str | None, vault: Vault) -> None:
     # A tenth of a second to import, and seldom needed.
     from alembic import command
     from alembic.config import Config
@@ -57,6 +75,7 @@ def _run_alone(connection: Connection, found: str | None) -> None:
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.attributes["connection"] = connection
+    config.attributes["vault"] = vault
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in known:
         raise LedgerMismatch(

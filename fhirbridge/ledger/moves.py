@@ -15,7 +15,9 @@ from sqlalchemy import Connection, Dialect, UpdateBase, bindparam, case, exists,
 
 from fhirbridge.errors import LedgerError
 from fhirbridge.ledger.schema import IS_BLOCKED, IS_OPEN, IS_UNKNOWN, IS_URGENT, delivery, event, lane, resource
+from fhirbridge.ledger.seals import EVENT, SETTLED
 from fhirbridge.ledger.states import FAILED, OPEN, State, after
+from fhirbridge.vault import Vault
 
 T = TypeVar("T")
 # Below what either database takes as parameters of one statement.
@@ -54,7 +56,12 @@ _MOVE = (
         looks=delivery.c.looks + bindparam("looked"),
         decision=func.coalesce(bindparam("under"), delivery.c.decision),
         review_at=bindparam("review"),
+        mark=bindparam("proof"),
     )
+)
+# What a move leaves as it is, and its mark has to prove.
+_STAYS = select(delivery.c.id, delivery.c.version, delivery.c.bundle, delivery.c.reason).where(
+    delivery.c.id.in_(bindparam("ids", expanding=True))
 )
 _NEWEST = (
     select(func.max(delivery.c.id)).where(delivery.c.resource == resource.c.id).correlate(resource).scalar_subquery()
@@ -94,7 +101,7 @@ _READY = (
         priority=case((lane.c.priority > bindparam("order"), bindparam("order")), else_=lane.c.priority),
     )
 )
-TELL = insert(event)
+_TELL = insert(event)
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -151,11 +158,12 @@ def _ended(move: Move, withdrawn: bool) -> Move:
     return replace(move, event=name, after=after(name, move.before))
 
 
-def apply(connection: Connection, moves: Sequence[Move], now: float) -> None:
+def apply(connection: Connection, vault: Vault, moves: Sequence[Move], now: float) -> None:
     """Make the moves and write them into the history.
 
     Raises :class:`LedgerError` where a delivery is not as believed.
     """
+    marks = _marks(connection, vault, [one for one in moves if one.after not in OPEN], now)
     rows = [
         {
             "it": one.delivery,
@@ -168,30 +176,58 @@ def apply(connection: Connection, moves: Sequence[Move], now: float) -> None:
             "looked": int(one.event == "look"),
             "under": one.decision,
             "review": one.review_at,
+            "proof": marks.get(one.delivery),
         }
         for one in moves
     ]
     expect(many(connection, _MOVE, rows), len(rows))
-    told(connection, moves, now)
+    told(connection, vault, moves, now)
 
 
-def told(connection: Connection, moves: Iterable[Move], now: float) -> None:
+def _marks(connection: Connection, vault: Vault, moves: Sequence[Move], now: float) -> dict[int, bytes]:
+    stays = {
+        row.id: row
+        for chunk in chunks([one.delivery for one in moves])
+        for row in connection.execute(_STAYS, {"ids": chunk})
+    }
+    found = {}
+    for one in moves:
+        if (row := stays.get(one.delivery)) is not None:
+            version = row.version if one.version is None else one.version
+            reason = row.reason if one.reason is None else one.reason
+            found[row.id] = SETTLED.mark(vault, row.id, one.after, now, version, row.bundle, reason)
+    return found
+
+
+def told(connection: Connection, vault: Vault, moves: Iterable[Move], now: float) -> None:
     """Write moves into the history."""
-    rows = [
-        {
-            "resource": one.resource,
-            "delivery": one.delivery,
-            "at": now,
-            "event": one.event,
-            "before": one.before,
-            "after": one.after,
-            "bundle": one.bundle,
-            "reason": one.reason or "",
-            "decision": one.decision,
-        }
-        for one in moves
-    ]
-    many(connection, TELL, rows)
+    tell(
+        connection,
+        vault,
+        [
+            {
+                "resource": one.resource,
+                "delivery": one.delivery,
+                "at": now,
+                "event": one.event,
+                "before": one.before,
+                "after": one.after,
+                "bundle": one.bundle,
+                "reason": one.reason or "",
+                "decision": one.decision,
+            }
+            for one in moves
+        ],
+    )
+
+
+_UNTOLD = dict.fromkeys(EVENT.bound)
+
+
+def tell(connection: Connection, vault: Vault, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write events into the history; what a row does not name is empty."""
+    whole = [{**_UNTOLD, **row} for row in rows]
+    many(connection, _TELL, [row | {EVENT.column: EVENT.of(vault, row)} for row in whole])
 
 
 def expect(changed: int, wanted: int) -> None:

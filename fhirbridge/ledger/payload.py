@@ -1,52 +1,20 @@
 """Bodies as blobs: what one call brings for one lane is packed together, so patients are never mixed.
 
-The codec is the one seam between bodies and the database; a blob remembers the name of the codec that packed it.
+A blob is compressed, then sealed for its patient. Compressing tells something of the content by its length, which
+matters where an attacker can have text of his own packed beside a secret and watch: a blob holds one patient's
+resources as the clinic wrote them, and nobody else's words.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from fhirbridge.errors import LedgerError
+from fhirbridge.vault import Vault
 
 # Whoever wants one body unpacks its whole blob.
 MOST_BYTES = 1 << 18
-
-
-class Codec(Protocol):
-    """How a blob is packed. ``lane`` is the key of the lane that it belongs to, for codecs that bind it to the blob."""
-
-    @property
-    def name(self) -> str:
-        """What the blob is marked with."""
-
-    def pack(self, data: bytes, lane: str) -> bytes:
-        """What is stored."""
-
-    def unpack(self, data: bytes, lane: str) -> bytes:
-        """What was packed. Raises ``ValueError`` where that cannot be had."""
-
-
-class Zlib:
-    """Compressed at the level that costs least."""
-
-    name = "zlib"
-
-    def pack(self, data: bytes, lane: str) -> bytes:
-        """See :class:`Codec`."""
-        return zlib.compress(data, 1)
-
-    def unpack(self, data: bytes, lane: str) -> bytes:
-        """See :class:`Codec`."""
-        try:
-            return zlib.decompress(data)
-        except zlib.error:
-            raise ValueError("not zlib") from None
-
-
-ZLIB = Zlib()
 
 
 class Blob(NamedTuple):
@@ -72,15 +40,19 @@ def blobs(bodies: Iterable[bytes]) -> Iterator[Blob]:
         yield Blob(b"".join(parts), tuple(places))
 
 
-def unpacked(codec: Codec, name: str, data: bytes, lane: str) -> bytes:
-    """The blob's bodies. Raises :class:`LedgerError` (``ledger.payload``) where it is damaged or of another codec."""
-    if name != codec.name:
-        raise _unreadable("it was packed by another codec")
-    try:
-        return codec.unpack(data, lane)
-    except ValueError:
-        raise _unreadable("it is damaged; restore the ledger from its backup") from None
+def pack(vault: Vault, owner: str, place: tuple[Any, ...], data: bytes) -> bytes:
+    """Compressed at the level that costs least, and sealed for the owner and the place."""
+    return vault.seal(owner, place, zlib.compress(data, 1))
 
 
-def _unreadable(hint: str) -> LedgerError:
-    return LedgerError("a stored body cannot be read", code="ledger.payload", hint=hint)
+def unpack(vault: Vault, owner: str, place: tuple[Any, ...], sealed: bytes) -> bytes:
+    """What was packed. Raises :class:`VaultError`, as :meth:`Vault.open`."""
+    return zlib.decompress(vault.open(owner, place, sealed))
+
+
+def blank(data: bytes, kept: Iterable[tuple[int, int]]) -> bytes:
+    """The same with zeros in place of all but what is kept, each from where on and how long."""
+    found = bytearray(len(data))
+    for start, length in kept:
+        found[start : start + length] = data[start : start + length]
+    return bytes(found)

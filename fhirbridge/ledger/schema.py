@@ -5,7 +5,10 @@ prefix.
 lock: whoever moves a delivery, or changes what is known under its identity, holds the row of its lane. Whoever decides
 on a patient's deliveries, or begins one, shares the row of the patient; whoever changes the patient's consents holds
 it. Lanes are locked before patients, each in the order of their numbers. ``delivery`` is the hot table; bodies are kept
-apart, compressed, one blob for what one call brought for one lane.
+apart, compressed and sealed, one blob for what one call brought for one lane.
+
+What says something of a patient is sealed (``seal``, ``body``, ``data``, ``value``), or a keyed hash (``record``,
+``digest``); see :mod:`fhirbridge.ledger.seals`.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from sqlalchemy import (
 from fhirbridge.ledger.states import FAILED, OPEN, Action, Server, State
 
 # The newest migration. A test holds it to migrations/versions.
-VERSION = "0002"
+VERSION = "0003"
 VERSION_TABLE = "fhirbridge_version"
 
 # SQLite counts rows only in a column whose type is exactly INTEGER.
@@ -66,6 +69,8 @@ patient = Table(
     # The newest version of which nothing older is under way any more.
     Column("effective_version", Integer, nullable=False),
     Column("effective_at", Double),
+    # Proves the version and all consents; NULL while there is none.
+    Column("seal", LargeBinary),
     UniqueConstraint("key", name="fhirbridge_patient_key"),
     CheckConstraint("effective_version <= version", name="fhirbridge_patient_effective"),
 )
@@ -80,17 +85,13 @@ consent = Table(
     Column("patient", Number, ForeignKey(patient.c.id), nullable=False),
     # The name of a site; "" for the clinic.
     Column("source", Text, nullable=False),
-    Column("record", Text, nullable=False),
-    Column("revision", Text, nullable=False),
-    Column("rank", Text, nullable=False),
-    Column("content", Text, nullable=False),
-    # NULL: could not be read; the reason says why.
-    Column("codec", Text),
+    # NULL: could not be read, the sealed reason says why; or purged.
     Column("body", LargeBinary),
-    Column("reason", Text, nullable=False),
     Column("at", Double, nullable=False),
-    UniqueConstraint("patient", "source", "record", "rank", "content", name="fhirbridge_consent_revision"),
-    CheckConstraint("(codec IS NULL) = (body IS NULL)", name="fhirbridge_consent_body"),
+    # A keyed hash of source, record, revision and content: by it one that is known is told from a new one.
+    Column("digest", Text, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
+    UniqueConstraint("patient", "digest", name="fhirbridge_consent_revision"),
 )
 
 # What a gate said, each distinct answer of a patient at a site once.
@@ -104,9 +105,9 @@ decision = Table(
     Column("act", Text, nullable=False),
     Column("effect", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    Column("consents", Text, nullable=False),
-    Column("trail", Text, nullable=False),
+    # A keyed hash of all that was said.
     Column("digest", Text, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
     UniqueConstraint("digest", name="fhirbridge_decision_digest"),
     CheckConstraint(_one_of("effect", ("permit", "deny")), name="fhirbridge_decision_effect"),
 )
@@ -135,6 +136,9 @@ lane = Table(
     Column("stray_until", Double),
     # An effective version of which nobody has drawn the consequences at this site.
     Column("following", Integer),
+    # How many deliveries there are of it, and what proves that.
+    Column("deliveries", Integer, nullable=False),
+    Column("seal", LargeBinary),
     UniqueConstraint("site", "key", name="fhirbridge_lane_key"),
     CheckConstraint("(worker IS NULL) = (until IS NULL)", name="fhirbridge_lane_lease"),
     CheckConstraint("held >= 0", name="fhirbridge_lane_held"),
@@ -153,21 +157,23 @@ resource = Table(
     Column("id", Number, primary_key=True),
     Column("site", Text, nullable=False),
     Column("kind", Text, nullable=False),
+    # A keyed hash of the record's id; the id itself is sealed.
     Column("record", Text, nullable=False),
     Column("role", Text, nullable=False),
     Column("generation", Integer, nullable=False),
     Column("lane", Number, ForeignKey(lane.c.id), nullable=False),
     Column("resource_type", Text, nullable=False),
     Column("resource_id", Text, nullable=False),
-    # The newest revision that was offered, though its content may be that of an older one.
-    Column("revision", Text, nullable=False),
-    Column("rank", Text, nullable=False),
     Column("withdrawn", Boolean, nullable=False),
     Column("server", Text, nullable=False),
     Column("version", Text),
     Column("server_id", Text),
     # The delivery that the site acknowledged last.
     Column("acked", Number),
+    # The newest revision that was offered is sealed here, though its content may be that of an older one.
+    Column("seal", LargeBinary, nullable=False),
+    # Proves what the site is known to hold.
+    Column("standing", LargeBinary, nullable=False),
     UniqueConstraint("site", "kind", "record", "role", "generation", name="fhirbridge_resource_identity"),
     CheckConstraint(_one_of("server", Server), name="fhirbridge_resource_server"),
 )
@@ -179,8 +185,9 @@ payload = Table(
     metadata,
     Column("id", Number, primary_key=True),
     Column("lane", Number, ForeignKey(lane.c.id), nullable=False),
-    Column("codec", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),
+    # A number is never given twice, so that an old blob cannot take the place of a newer one.
+    sqlite_autoincrement=True,
 )
 
 bundle = Table(
@@ -196,6 +203,7 @@ bundle = Table(
     Column("begun_at", Double, nullable=False),
     Column("ended_at", Double),
     Column("outcome", Text),
+    Column("seal", LargeBinary, nullable=False),
 )
 
 delivery = Table(
@@ -213,8 +221,6 @@ delivery = Table(
     Column("bundle", Text),
     Column("reason", Text, nullable=False),
     Column("version", Text),
-    Column("revision", Text, nullable=False),
-    Column("rank", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("content", Text, nullable=False),
     Column("mapping", Text, nullable=False),
@@ -225,12 +231,14 @@ delivery = Table(
     Column("payload", Number),
     Column("start", Integer, nullable=False),
     Column("length", Integer, nullable=False),
-    # What a decision on it looks at; "" where it was queued before there were any.
-    Column("subject", Text, nullable=False),
     # The one under which it was handed out or blocked.
     Column("decision", Number),
     # When a block may end by itself.
     Column("review_at", Double),
+    # The revision, and what a decision on it looks at.
+    Column("seal", LargeBinary, nullable=False),
+    # Proves how it ended; NULL while it is open.
+    Column("mark", LargeBinary),
     CheckConstraint(_one_of("action", Action), name="fhirbridge_delivery_action"),
     CheckConstraint(
         f"(settled_at IS NULL AND {_one_of('state', OPEN)})"
@@ -279,15 +287,17 @@ event = Table(
     Column("bundle", Text),
     Column("reason", Text, nullable=False),
     Column("decision", Number),
+    Column("seal", LargeBinary, nullable=False),
 )
 Index("fhirbridge_event_resource", event.c.resource)
 
-# What is kept by name: proofs and limits of a site, marks of a source.
+# What is kept by name: proofs and limits of a site; marks of a source, whose names are keyed hashes. The values are
+# sealed.
 kept = Table(
     "fhirbridge_kept",
     metadata,
     Column("scope", Text, primary_key=True),
     Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
     Column("at", Double, nullable=False),
+    Column("value", LargeBinary, nullable=False),
 )

@@ -7,7 +7,7 @@ PostgreSQL: READ COMMITTED, rows locked with ``FOR UPDATE``; a session that woul
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from fhirbridge.errors import LedgerError, LedgerUnavailable
 from fhirbridge.ledger.failures import translated
+from fhirbridge.ledger.schema import metadata
 
 _READING = "fhirbridge_reading"
 
@@ -43,9 +44,73 @@ class Store:
         with translated(), self._reader.begin() as connection:
             yield connection
 
+    @contextmanager
+    def read_anything(self) -> Iterator[Connection]:
+        """The same, of what may have been edited: text that is no text does not break it off."""
+        with self.read() as connection:
+            if connection.dialect.name != "sqlite":
+                yield connection
+                return
+            driver: Any = connection.connection.driver_connection
+            driver.text_factory = _any_text
+            try:
+                yield connection
+            finally:
+                driver.text_factory = str
+
+    @contextmanager
+    def alter(self) -> Iterator[Connection]:
+        """A transaction that may write tables anew: SQLite counts references only when it is over."""
+        with translated(), self.engine.connect() as connection:
+            _check_references(connection, False)
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                _check_references(connection, True)
+
+    def rewrite(self) -> None:
+        """Write the whole database anew, so that nothing is left of what was deleted: needs as much room again."""
+        with translated(), self.engine.connect() as connection:
+            # Neither may be within a transaction.
+            run = _driver(connection)
+            if connection.dialect.name == "sqlite":
+                run("VACUUM")
+                run("PRAGMA wal_checkpoint(TRUNCATE)")
+                return
+            driver: Any = connection.connection.driver_connection
+            driver.autocommit = True
+            try:
+                for one in metadata.sorted_tables:
+                    run(f"VACUUM (FULL) {one.name}")
+            finally:
+                driver.autocommit = False
+
+    def forget(self) -> None:
+        """Leave nothing in the write-ahead log of SQLite; what is deleted is overwritten in the file itself."""
+        if self.engine.dialect.name == "sqlite":
+            with translated(), self.engine.connect() as connection:
+                _driver(connection)("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+
+
+def _any_text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _driver(connection: Connection) -> Callable[[str], Any]:
+    """Run a statement past SQLAlchemy, which would begin a transaction."""
+    driver: Any = connection.connection.driver_connection
+    run: Callable[[str], Any] = driver.execute
+    return run
+
+
+def _check_references(connection: Connection, on: bool) -> None:
+    if connection.dialect.name == "sqlite":
+        _driver(connection)(f"PRAGMA foreign_keys = {'ON' if on else 'OFF'}")
 
 
 def upsert(connection: Connection, into: Table) -> sqlite.Insert | postgresql.Insert:
@@ -119,6 +184,8 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     (journal,) = run("PRAGMA journal_mode = WAL").fetchone()
     run("PRAGMA synchronous = FULL")
     run("PRAGMA foreign_keys = ON")
+    # What is deleted is overwritten.
+    run("PRAGMA secure_delete = ON")
     # The log is copied back less often than by default: fewer syncs for a few more megabytes.
     run("PRAGMA wal_autocheckpoint = 4000")
     run("PRAGMA cache_size = -32768")

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, and_, bindparam, exists, or_, select, update
 from fhirbridge.ledger import lease, locks, moves
 from fhirbridge.ledger.claim import unblock
 from fhirbridge.ledger.enqueue import enqueue
-from fhirbridge.ledger.payload import Codec
 from fhirbridge.ledger.schema import IS_BLOCKED, IS_FOLLOWING, IS_REQUESTED, delivery, lane, patient
 from fhirbridge.ledger.words import Enqueued, Item
+from fhirbridge.vault import Vault
 
 # A lane in which something older may be under way: its worker began by older consents, or lost the lane and does not
 # know. Neither lasts longer than a request may.
@@ -59,7 +59,7 @@ _FOLLOWED = (
 )
 
 
-def effect(connection: Connection, now: float, most: int) -> list[str]:
+def effect(connection: Connection, vault: Vault, now: float, most: int) -> list[str]:
     """Make changes effective of which nothing older is under way; the keys of their patients.
 
     What a row is locked of by somebody else is left for the next time.
@@ -80,20 +80,21 @@ def effect(connection: Connection, now: float, most: int) -> list[str]:
         for chunk in moves.chunks(sorted(same))
         for row in connection.execute(_STILL, {"keys": chunk, "now": now})
     }
-    _turn(connection, sorted(reached), now)
+    _turn(connection, vault, sorted(reached), now)
     moves.many(connection, _EFFECTIVE, [{"it": row.id, "reached": row.version, "now": now} for row in reached.values()])
     moves.many(connection, _FOLLOWS, [{"of": row.key, "reached": row.version} for row in reached.values()])
     return sorted(reached)
 
 
-def _turn(connection: Connection, keys: Sequence[str], now: float) -> None:
+def _turn(connection: Connection, vault: Vault, keys: Sequence[str], now: float) -> None:
     """Lanes are taken from workers that are past their time; what the older consents blocked is decided anew."""
     for chunk in moves.chunks(keys):
         older = connection.execute(_OLDER, {"keys": chunk}).all()
-        lease.take_back(connection, [row.id for row in older if row.worker is not None], now, "consent-changed")
+        held = [row.id for row in older if row.worker is not None]
+        lease.take_back(connection, vault, held, now, "consent-changed")
         lanes = [row.id for row in older]
         blocked = [row for some in moves.chunks(lanes) for row in connection.execute(_BLOCKED, {"lanes": some})]
-        unblock(connection, blocked, "consent-changed", now)
+        unblock(connection, vault, blocked, "consent-changed", now)
         moves.free(connection, lanes, now)
 
 
@@ -104,6 +105,7 @@ def to_follow(connection: Connection, site: str, most: int) -> list[tuple[str, i
 
 def follow(
     connection: Connection,
+    vault: Vault,
     site: str,
     key: str,
     version: int,
@@ -111,7 +113,6 @@ def follow(
     *,
     run: str,
     now: float,
-    codec: Codec,
 ) -> list[Enqueued] | None:
     """Queue what follows from a version at a site; None where it is not the one to be followed any more."""
     lanes = locks.lanes_of(connection, site, {key, *(one.lane for one in items)})
@@ -120,4 +121,4 @@ def follow(
         return None
     if not moves.many(connection, _FOLLOWED, [{"it": lanes[key], "reached": version}]):
         return None
-    return enqueue(connection, items, site=site, run=run, resend=False, now=now, codec=codec)
+    return enqueue(connection, vault, items, site=site, run=run, resend=False, now=now)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from fhirbridge.audit import concerning
 from fhirbridge.crosswalk import Crosswalk, There, read_crosswalk, write_crosswalk
 from fhirbridge.errors import ConfigError, Fault
 from fhirbridge.fhir.json import Tree
@@ -16,6 +17,7 @@ from fhirbridge.fingerprint import fingerprint, fingerprints_of
 from fhirbridge.lists import Entry, Pair, entries, pair, text
 from fhirbridge.patients import AMBIGUOUS, DIFFERS, Known, chart, identifiers
 from fhirbridge.site import Site
+from fhirbridge.sync.identity import lane_named
 
 State: TypeAlias = Literal["matched", "differing", "not_found", "ambiguous", "inactive", "merged", "refused"]
 STATES: tuple[State, ...] = ("matched", "differing", "not_found", "ambiguous", "inactive", "merged", "refused")
@@ -99,7 +101,9 @@ class Enrolment:
                 yield Finding(one.line, "refused", "none", (_TWICE,))
             else:
                 self._seen.add(one.own)
-                yield self._find(one)
+                with concerning(lane_named(*one.own, self._key)):
+                    found = self._find(one)
+                yield found
 
     def keep(self) -> None:
         """Write the crosswalk, whole and for its owner only. Raises :class:`UsageError`."""

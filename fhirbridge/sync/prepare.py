@@ -157,7 +157,7 @@ def search(client: Client, resource_type: str, asked: Look, ours: Tree, record_k
     """The resources that a look finds and that carry our identity; ``None`` where the server does not say."""
     parameters = {**asked.parameters, "_count": "20"}
     try:
-        page = client.search_by_post(resource_type, parameters)
+        page = client.find(resource_type, parameters)
     except SiteRefused as refused:
         if refused.status not in NO_POST_SEARCH:
             raise

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, TypeAlias
 
+from fhirbridge.audit import concerning
 from fhirbridge.errors import Fault, Refused
 from fhirbridge.fhir.json import Tree, parse_object
 from fhirbridge.ledger import FAILED, Action, Decision, Enqueued, Ledger, Server, State
@@ -131,7 +132,8 @@ class Preview:
             return None
         lane = offer.item.lane
         if lane not in self._charts:
-            found = self._site.patients.find(patient)
+            with concerning(lane):
+                found = self._site.patients.find(patient)
             self._charts[lane] = found if isinstance(found, Fault) else None
         return self._charts[lane]
 

@@ -10,11 +10,13 @@ import datetime as dt
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from fhirbridge.audit import Denied
 from fhirbridge.client.paging import pages
 from fhirbridge.consent import Decider, Decision, subject_of
 from fhirbridge.errors import Fault, ResourceRefused
-from fhirbridge.fhir.bundle import resources
+from fhirbridge.fhir.bundle import Address, resources
 from fhirbridge.fhir.json import Tree
 from fhirbridge.ledger import Ledger
 from fhirbridge.mapping import Reading
@@ -24,6 +26,7 @@ from fhirbridge.site import Site
 from fhirbridge.sync.evidence import read
 from fhirbridge.sync.gate import UNFULFILLED, fulfils
 from fhirbridge.sync.hearsay import hear_consents
+from fhirbridge.sync.identity import lane_of
 from fhirbridge.sync.plan import NOTICE
 from fhirbridge.sync.references import without_literals
 from fhirbridge.sync.resolve import patient_of
@@ -64,7 +67,8 @@ def pull(
 
     ``clock`` gives the epoch seconds at which the consents are asked. Our own projections are skipped: they say nothing
     that their record does not. Raises :class:`SiteError` when the site does not answer properly,
-    :class:`ConfigError` when it speaks another release, :class:`LedgerError`.
+    :class:`ConfigError` when it speaks another release, :class:`LedgerError`, :class:`AuditUnavailable`. Nothing of a
+    page is handed out before all of it is decided and in the audit trail.
     """
     site.check()
     whose = Whose(site)
@@ -73,12 +77,30 @@ def pull(
     parameters = {"_count": str(site.settings.page_size)}
     for resource_type in dict.fromkeys(types or site.types):
         for page in pages(site.client, site.client.search(resource_type, parameters)):
-            for resource in resources(page):
-                if not site.mappings.is_projection(resource):
-                    yield _pulled(resource, site, deciding)
+            there = [one for one in resources(page) if not site.mappings.is_projection(one)]
+            found = [_pulled(one, site, deciding) for one in there]
+            # Before anything of it is handed out.
+            _tell(site, found)
+            yield from (pulled for pulled, _ in found)
 
 
-def _pulled(resource: Tree, site: Site, deciding: _Deciding) -> Pulled:
+def _tell(site: Site, page: Iterable[tuple[Pulled, _Said]]) -> None:
+    """Tell the audit trail what of a page is handed out, and what is kept back. Raises :class:`AuditUnavailable`."""
+    out: dict[str, list[Address]] = {}
+    kept_back: dict[_Said, list[Address]] = {}
+    for one, said in page:
+        if one.left_out:
+            kept_back.setdefault(said, []).append(Address(one.resource_type, one.id))
+        else:
+            out.setdefault(said.patient, []).append(Address(one.resource_type, one.id))
+    act = site.reading.name
+    site.audit.denies(
+        [Denied(one.patient, act, one.reason, one.version, one.consents, places) for one, places in kept_back.items()]
+    )
+    site.audit.hands_out(list(out.items()))
+
+
+def _pulled(resource: Tree, site: Site, deciding: _Deciding) -> tuple[Pulled, _Said]:
     named, own = resource.get("resourceType"), resource.get("id")
     place = (named if isinstance(named, str) else "", own if isinstance(own, str) else "")
     reading: Reading | None = None
@@ -87,13 +109,13 @@ def _pulled(resource: Tree, site: Site, deciding: _Deciding) -> Pulled:
         reading = site.mappings.from_fhir(without_literals(resource))
     except ResourceRefused as refused:
         faults = refused.faults
-    reason = deciding.reason(resource, None if reading is None else reading.record)
-    if reason:
-        return Pulled(*place, {}, left_out=reason)
+    said = deciding.said(resource, None if reading is None else reading.record)
+    if said.reason:
+        return Pulled(*place, {}, left_out=said.reason), said
     if reading is None:
-        return Pulled(*place, resource, faults=faults)
+        return Pulled(*place, resource, faults=faults), said
     residue = tuple(entry for entry in reading.residue if not _is_added(entry))
-    return Pulled(*place, resource, Reading(reading.record, residue))
+    return Pulled(*place, resource, Reading(reading.record, residue)), said
 
 
 def _is_added(entry: Entry) -> bool:
@@ -103,38 +125,50 @@ def _is_added(entry: Entry) -> bool:
     return entry.path in _THE_SERVERS
 
 
+class _Said(NamedTuple):
+    """What was decided about a resource: whose it is (a key; empty: nobody knows), why it may not be read (empty: it
+    may), and by which consents, in which version."""
+
+    patient: str
+    reason: str = ""
+    version: int = 0
+    consents: tuple[Address, ...] = ()
+
+
 class _Deciding:
     """The decisions of one pull."""
 
     def __init__(self, site: Site, ledger: Ledger, whose: Whose, now: float) -> None:
         self._site, self._ledger, self._whose = site, ledger, whose
         self._at = dt.datetime.fromtimestamp(now, dt.UTC)
-        self._deciders: dict[str, Decider] = {}
+        self._deciders: dict[str, tuple[Decider, int]] = {}
 
-    def reason(self, resource: Tree, record: Record | None) -> str:
-        """Why a resource may not be read; empty where it may. Raises :class:`SiteError` and :class:`LedgerError`."""
-        if self._site.reading.name == _STORE:
-            return ""
-        found = self._decision(resource, record)
-        if not found.permitted:
-            return found.reason
-        return "" if fulfils(found) else UNFULFILLED
-
-    def _decision(self, resource: Tree, record: Record | None) -> Decision:
+    def said(self, resource: Tree, record: Record | None) -> _Said:
+        """Whether a resource may be read. Raises :class:`SiteError` and :class:`LedgerError`."""
         patient = record.patient if record is not None else patient_of(resource)
+        binding = self._site.mappings.binding
+        if self._site.reading.name == _STORE:
+            return _Said("" if patient is None else lane_of(patient, binding.clinic.id_key))
         if patient is None:
-            return _NO_PATIENT
+            return _Said("", _NO_PATIENT.reason)
         kind = record.kind if record is not None else ""
         state = record.state if isinstance(record, Consent) else None
         subject = subject_of(resource, kind, self._site.policies, state=state)
-        return self._decider(self._whose.key_of(patient)).decide(self._site.reading, subject, self._at)
+        key = self._whose.key_of(patient)
+        decider, version = self._decider(key)
+        found = decider.decide(self._site.reading, subject, self._at)
+        reason = found.reason if not found.permitted else "" if fulfils(found) else UNFULFILLED
+        named = dict.fromkeys(step.consent for step in found.trail) if reason else ()
+        consents = tuple(Address("Consent", binding.resource_id(Consent.kind, one)) for one in named)
+        return _Said(key, reason, version, consents)
 
-    def _decider(self, patient: str) -> Decider:
+    def _decider(self, patient: str) -> tuple[Decider, int]:
         found = self._deciders.get(patient)
         if found is None:
             if len(self._deciders) >= _MOST_PATIENTS:
                 self._deciders.clear()
             trusted = self._site.name if self._site.settings.consent.trust else None
-            found = Decider(read(self._ledger.consents(patient), trusted), self._site.policies)
+            known = self._ledger.consents(patient)
+            found = Decider(read(known, trusted), self._site.policies), known.version
             self._deciders[patient] = found
         return found

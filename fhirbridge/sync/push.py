@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
-from fhirbridge.errors import Fault, LedgerError, Refused, SiteUnreachable
+from fhirbridge.errors import AuditUnavailable, Fault, LedgerError, Refused, SiteUnreachable
 from fhirbridge.fhir.bundle import EntryOutcome
 from fhirbridge.ledger import FAILED, OPEN, Decision, Known, Ledger, State, Where
 from fhirbridge.mapping import Part
@@ -61,8 +61,9 @@ def push(lines: Iterable[Line], site: Site, ledger: Ledger, how: How = How()) ->
     """Deliver records and yield the outcome of each, in no particular order.
 
     A refused line or record never holds up another. Raises :class:`ConfigError` before anything is sent,
-    :class:`SiteUnreachable` when the site could not be reached in time and :class:`LedgerError`, both after an outcome
-    for every line that was read; what was not delivered stays in the ledger.
+    :class:`SiteUnreachable` when the site could not be reached in time, :class:`LedgerError` and
+    :class:`AuditUnavailable`, each after an outcome for every line that was read; what was not delivered stays in the
+    ledger.
     """
     keep_rate(site, how.clock, how.sleep)
     site.check()
@@ -115,7 +116,7 @@ class _Run:
         self._reports = {}
         try:
             self._worker.run(self._goes_on, self._how.patience)
-        except (KeyboardInterrupt, LedgerError):
+        except (KeyboardInterrupt, LedgerError, AuditUnavailable):
             rows = self._rows_if_any(concerned)
             yield from (self._outcome(one, rows) for one in offered)
             raise
@@ -124,7 +125,7 @@ class _Run:
         yield from (self._outcome(one, rows) for one in offered)
         away = next((one for identity in self._waiting for one in self._unreachable(identity)), None)
         if away is not None:
-            raise SiteUnreachable(away.reason, hint=away.hint)
+            raise SiteUnreachable(away.reason, code=away.code, hint=away.hint)
 
     def finish(self) -> None:
         """Deliver what the consents of this push released, and take back what they withdrew. Raises as :meth:`window`.

@@ -11,10 +11,8 @@ from typing import TypeAlias, get_args
 from fhirbridge.config import DirectoryType
 from fhirbridge.fhir.bundle import Address
 from fhirbridge.fhir.json import Json, Tree
+from fhirbridge.fhir.order import DELIVERY_ORDER
 
-# Who must be there before whom. A reference is made literal only towards what comes before: which of two records that
-# name each other came first must not decide what either of them says.
-DELIVERY_ORDER = ("Patient", "Consent", "Procedure", "MedicationAdministration", "Observation", "AdverseEvent")
 # What the hospital keeps itself: it was there before anything of ours.
 _KEPT_THERE = frozenset(get_args(DirectoryType))
 _MEMBERS = frozenset({"reference", "type", "identifier", "display", "id", "extension"})

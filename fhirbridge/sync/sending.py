@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from fhirbridge.audit import Ending, How, Leaving
 from fhirbridge.client.rest import path_of
 from fhirbridge.client.transport import Answer
-from fhirbridge.errors import ConsentChanged, Fault, FhirbridgeError, SiteError, SiteRefused
+from fhirbridge.errors import ConsentChanged, Fault, FhirbridgeError, LedgerError, SiteError, SiteRefused
 from fhirbridge.fhir.bundle import PASSING, Address, EntryOutcome
 from fhirbridge.fhir.bundle import State as EntryState
 from fhirbridge.fhir.json import Tree, dump
@@ -39,6 +40,7 @@ class Sending:
         self._bench = bench
         self._drafts = list(drafts)
         self._resolve = resolve
+        self._announced: Ending | None = None
         self.id = uuid.uuid4().hex
 
     def run(self, *, alone: bool) -> list[Settlement]:
@@ -54,6 +56,9 @@ class Sending:
         else:
             writes = [self._write(draft) for draft in self._drafts]
             settlements, outcome = self._alone(writes[0]) if alone else self._bundle(writes)
+        if self._announced is not None:
+            aside = [(n, str(one.result.to)) for n, one in enumerate(settlements) if one.result.to is not State.ACKED]
+            self._announced.settled(outcome, aside)
         settle(bench, settlements, [Ended(self.id, outcome)])
         return settlements
 
@@ -82,30 +87,52 @@ class Sending:
         tree = provenance(binding, self.id, written, bench.clock(), self._drafts[0].delivery.run)
         return [write(strategy, Target("Provenance", tree["id"]), tree, bench.site.client.base)]
 
-    def _begin(self, body: bytes) -> float:
-        """Until when (``time.monotonic``) the request may leave."""
+    def _begin(self, body: bytes, how: How, beside: Sequence[Write] = ()) -> tuple[float, str]:
+        """Until when (``time.monotonic``) the request may leave, and its ``X-Request-Id``.
+
+        It is in the audit trail before the ledger holds it for sent: where the one cannot be written, the other stays.
+        """
         bench = self._bench
         # To wait for a turn takes time, in which a consent may be withdrawn: that comes first.
         bench.site.client.turn()
         digest = hashlib.sha256(body).hexdigest()
+        announced = bench.site.audit.sends(
+            Leaving(
+                self.id,
+                how,
+                not any(draft.exists for draft in self._drafts),
+                self._drafts[0].delivery.lease.key,
+                [
+                    *((one.delivery.resource_type, one.server_id or one.delivery.resource_id) for one in self._drafts),
+                    *((one.resource["resourceType"], one.resource["id"]) for one in beside),
+                ],
+            )
+        )
         stopwatch = Stopwatch.started(bench.clock, bench.site.settings.timeout)
-        moment = bench.ledger.begin([Outgoing(self.id, [one.delivery for one in self._drafts], digest)])
+        try:
+            moment = bench.ledger.begin([Outgoing(self.id, [one.delivery for one in self._drafts], digest)])
+        except LedgerError as error:
+            announced.ended(None, error.code)
+            raise
+        self._announced = announced
         bench.at("after-begin")
-        return stopwatch.until(moment)
+        return stopwatch.until(moment), announced.id
 
     def _bundle(self, writes: list[Write]) -> tuple[list[Settlement], str]:
         client = self._bench.site.client
-        writes = [*writes, *self._provenance(writes)]
+        beside = self._provenance(writes)
+        writes = [*writes, *beside]
         bundle: Tree = {
             "resourceType": "Bundle",
             "type": self._bench.ways.form,
             "entry": [one.entry() for one in writes],
         }
         body = dump(bundle)
-        not_after = self._begin(body)
+        how: How = "transaction" if self._bench.ways.form == "transaction" else "batch"
+        not_after, announced = self._begin(body, how, beside)
         sent = self._sent(writes, bundle=True)
         try:
-            answer = client.send("POST", client.base, body, not_after=not_after)
+            answer = client.send("POST", client.base, body, not_after=not_after, announced=announced)
         except SiteError as error:
             return self._broken(error, sent)
         if not 200 <= answer.status < 300:
@@ -121,10 +148,10 @@ class Sending:
     def _alone(self, one: Write) -> tuple[list[Settlement], str]:
         client = self._bench.site.client
         body = dump(one.resource)
-        not_after = self._begin(body)
+        not_after, announced = self._begin(body, "update" if self._drafts[0].exists else "create")
         sent = self._sent([one], bundle=False)
         try:
-            answer = client.send(one.method, one.url, body, one.headers(), not_after=not_after)
+            answer = client.send(one.method, one.url, body, one.headers(), not_after=not_after, announced=announced)
         except SiteError as error:
             return self._broken(error, sent)
         found = proved_alone(one, answer)
@@ -136,10 +163,11 @@ class Sending:
     def _delete(self, draft: Draft) -> tuple[list[Settlement], str]:
         client = self._bench.site.client
         address = Address(draft.delivery.resource_type, draft.server_id or draft.delivery.resource_id)
-        not_after = self._begin(f"DELETE {path_of(address)}".encode())
+        not_after, announced = self._begin(f"DELETE {path_of(address)}".encode(), "delete")
         sent = Sent(guarded=True, versioned=True, attempt=1 + draft.delivery.attempts)
         try:
-            client.delete(address, draft.version if draft.strategy.if_match else None, not_after=not_after)
+            version = draft.version if draft.strategy.if_match else None
+            client.delete(address, version, not_after=not_after, announced=announced)
         except SiteError as error:
             return self._broken(error, sent)
         return [acked(draft.delivery, "updated", bundle=self.id, server=Server.GONE)], "deleted"

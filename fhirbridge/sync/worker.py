@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
+from fhirbridge.audit import concerning
 from fhirbridge.errors import ConsentChanged, Fault, LeaseLost
 from fhirbridge.ledger import Claim, Lease, Ledger
 from fhirbridge.site import Site
 from fhirbridge.sync.bench import Bench, Tell, nobody
+from fhirbridge.sync.denials import Denials
 from fhirbridge.sync.gate import gate_of
 from fhirbridge.sync.lane import LaneWork
 from fhirbridge.sync.points import At, nowhere
@@ -77,11 +79,14 @@ class Worker:
         self._clock = clock
         self._at = at
         self._waking = threading.Event()
+        self._told_to_stop = False
         self._sleep = self._waking.wait if sleep is None else sleep
         # Only for jitter.
         self._bench = Bench(site, ledger, clock=clock, chance=chance or Random(), at=at, tell=tell)  # noqa: S311
-        self._gate = gate_of(site)
-        self._following = Following(site, ledger, self._gate, run or new_run(clock()))
+        gate = gate_of(site)
+        self._audit = site.audit
+        self._gate = Denials(gate, site.mappings.binding)
+        self._following = Following(site, ledger, gate, run or new_run(clock()))
         self._timeout = longest_send(site.settings)
         self._idle = False
         self._leases: dict[int, Lease] = {}
@@ -105,6 +110,10 @@ class Worker:
 
     def stop(self) -> None:
         """Begin nothing more; :meth:`run` ends when what is under way has been settled. For signal handlers too."""
+        self._told_to_stop = True
+        self._halt()
+
+    def _halt(self) -> None:
         self._bench.stopping.set()
         self._waking.set()
 
@@ -112,7 +121,8 @@ class Worker:
         """Deliver while ``goes_on``, waiting ``patience`` seconds at most in all for what is not due yet.
 
         Ends early when the site sends everybody away. What is not done stays in the ledger. Raises
-        :class:`LedgerError`; whatever ends it, requests under way are finished and settled first.
+        :class:`LedgerError` and :class:`AuditUnavailable`, after which it may be called again; whatever ends it,
+        requests under way are finished and settled first.
         """
         left = patience
         self._idle = False
@@ -133,11 +143,14 @@ class Worker:
                     left -= max(nap, self._clock() - started)
             except BaseException:
                 # The lanes finish the request they are at, and settle it, while the pool is closed.
-                self.stop()
+                self._halt()
                 raise
             finally:
                 pool.shutdown(wait=True)
                 self._give_back()
+                if not self._told_to_stop:
+                    self._bench.stopping.clear()
+                    self._waking.clear()
 
     def _claim(self, busy: int) -> list[Claim]:
         """Lease as many lanes as there are hands free."""
@@ -156,6 +169,7 @@ class Worker:
         self._idle = not claims
         with self._lock:
             self._leases |= {one.lease.lane: one.lease for one in claims}
+        self._audit.denies(self._gate.take())
         if claims:
             self._at("after-claim")
         return claims
@@ -183,7 +197,8 @@ class Worker:
         # Where somebody else has the lane by now, the ledger has changed nothing on our word.
         with contextlib.suppress(LeaseLost):
             try:
-                LaneWork(self._bench, claim).run()
+                with concerning(claim.lease.key):
+                    LaneWork(self._bench, claim).run()
             except ConsentChanged:
                 # Our requests are over. What has not gone is decided anew by whoever claims the lane next.
                 self._ledger.release([claim.lease])

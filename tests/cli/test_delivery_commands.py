@@ -241,6 +241,12 @@ def test_the_ledger_lies_beside_the_configuration_and_another_id_key_is_refused(
     monkeypatch.setenv("FHIRBRIDGE_ID_KEY", "another id key of sixteen bytes and more")
     text = (folder / "fhirbridge.toml").read_text().replace("demo = true", 'id_key = {env = "FHIRBRIDGE_ID_KEY"}')
     (folder / "fhirbridge.toml").write_text(text)
+    # Without a key to seal it with, nothing of a real clinic is kept.
+    found = run("push", "in.ndjson", "--site", "s")
+    assert (found.exit_code, "config.vault" in found.stderr, "keys secret" in found.stderr) == (2, True, True)
+    monkeypatch.setenv("FHIRBRIDGE_VAULT_KEY", "a vault key of thirty-two bytes and more")
+    text += '[vault]\nactive = "a"\n[vault.key.a]\nenv = "FHIRBRIDGE_VAULT_KEY"\n'
+    (folder / "fhirbridge.toml").write_text(text)
     found = run("push", "in.ndjson", "--site", "s")
     assert found.exit_code == 2
     assert "ledger.key" in found.stderr

@@ -145,7 +145,7 @@ def test_a_server_that_cannot_be_reached_is_exit_code_3(folder: Path) -> None:
 def test_a_token_is_sent_and_never_shown(server: FakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "canary-token")
     with (folder / "fhirbridge.toml").open("a") as file:
-        file.write('token = { env = "TOKEN" }\n')
+        file.write('[site.s.auth]\nkind = "bearer"\ntoken = { env = "TOKEN" }\n')
     heard: list[Request] = []
 
     def hear(request: Request) -> None:

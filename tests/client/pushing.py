@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fhirbridge.config import DEMO_ID_KEY, Config, parse
-from fhirbridge.ledger import Ledger, key_check
+from fhirbridge.ledger import Ledger
 from fhirbridge.mapping import Kind
 from fhirbridge.site import Site
 from fhirbridge.sources import Line
@@ -17,6 +17,7 @@ from fhirbridge.sources.lines import read_record
 from fhirbridge.sync import How, RecordOutcome, push
 from mappings import adverse_event, session, vitals
 from tests.client.server import FakeServer
+from tests.vault.vaults import vault_of
 
 Tree = dict[str, Any]
 KINDS = {one.name: one for one in (session.KIND, vitals.KIND)}
@@ -57,11 +58,13 @@ def lines(*trees: Tree) -> list[Line]:
 
 # These tests are about delivery: nothing has to be permitted first.
 STORE = {"act": "store"}
+# They have no folder of their own to keep a trail in; what it holds is proven in tests/audit.
+NO_TRAIL = {"enabled": False}
 
 
 def site_of(server: FakeServer, kinds: dict[str, Kind] = KINDS, **settings_: Any) -> Site:
     table = {"base_url": server.base, "timeout": 5, "consent": STORE, **settings_}
-    config = Config(parse({"clinic": {"demo": True}, "site": {"s": table}}), Path(), {})
+    config = Config(parse({"audit": NO_TRAIL, "clinic": {"demo": True}, "site": {"s": table}}), Path(), {})
     return Site.open("s", config, kinds=kinds)
 
 
@@ -88,7 +91,7 @@ def ledger_of(server: FakeServer, clock: Clock) -> Ledger:
     folder = LEDGERS[id(server)]
     assert folder is not None
     name = "kept" if folder.name != "lost" else f"ledger-{len(list(folder.iterdir()))}"
-    return Ledger.open(f"sqlite:///{folder}/{name}.db", key_check=key_check(DEMO_ID_KEY), clock=clock)
+    return Ledger.open(f"sqlite:///{folder}/{name}.db", vault=vault_of(DEMO_ID_KEY), clock=clock)
 
 
 LEDGERS: dict[int, Path] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -141,11 +142,13 @@ def outcome(code: str, diagnostics: str = "HAPI-0532: Zebulon Canary was refused
 
 
 @contextmanager
-def serving(server: FakeServer) -> Iterator[FakeServer]:
-    """Serve on a free loopback port below ``/fhir``."""
+def serving(server: FakeServer, tls: ssl.SSLContext | None = None) -> Iterator[FakeServer]:
+    """Serve on a free loopback port below ``/fhir``; with ``tls`` as ``https://localhost``."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Else the body waits for the client's word on the head, which takes its time.
+        disable_nagle_algorithm = True
 
         def _handle(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
@@ -183,7 +186,10 @@ def serving(server: FakeServer) -> Iterator[FakeServer]:
                 super().handle_error(request, client_address)
 
     with Quiet(("127.0.0.1", 0), Handler) as http:
-        server.base = f"http://127.0.0.1:{http.server_address[1]}/fhir"
+        host = "http://127.0.0.1" if tls is None else "https://localhost"
+        server.base = f"{host}:{http.server_address[1]}/fhir"
+        if tls is not None:
+            http.socket = tls.wrap_socket(http.socket, server_side=True)
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:

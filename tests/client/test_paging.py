@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fhirbridge.client.paging import pages
+from fhirbridge.client.paging import MOST_STALE, pages
 from fhirbridge.client.rest import Client
 from fhirbridge.errors import SiteUntrusted
 from fhirbridge.fhir.bundle import resources
@@ -54,6 +54,36 @@ def test_there_is_an_end_to_pages(server: FakeServer, client: Client) -> None:
     with pytest.raises(SiteUntrusted) as caught:
         ids(client, most=10)
     assert caught.value.code == "site.too_many_pages"
+
+
+@pytest.mark.parametrize("entries", [[], [{"resource": {"resourceType": "Patient", "id": "1"}}]])
+def test_pages_with_nothing_new_end_though_each_link_is_another(
+    server: FakeServer, client: Client, entries: list[object]
+) -> None:
+    """Empty ones, or the same resource again and again."""
+
+    def page(request: Request) -> Reply:
+        links = [{"relation": "next", "url": f"Patient?page={len(server.requests)}"}]
+        return Reply(body={"resourceType": "Bundle", "type": "searchset", "link": links, "entry": entries})
+
+    server.misbehave = page
+    with pytest.raises(SiteUntrusted) as caught:
+        list(pages(client, client.search("Patient", {})))
+    assert caught.value.code == "site.page_loop"
+    assert len(server.requests) <= MOST_STALE + 2
+
+
+def test_empty_pages_between_full_ones_are_in_order(server: FakeServer, client: Client) -> None:
+    """What a search found may be filtered afterwards."""
+
+    def page(request: Request) -> Reply:
+        number = len(server.requests)
+        links = [{"relation": "next", "url": f"Patient?page={number}"}] if number < 3 * MOST_STALE else []
+        found = [{"resource": {"resourceType": "Patient", "id": str(number)}}] if number % (MOST_STALE - 1) == 0 else []
+        return Reply(body={"resourceType": "Bundle", "type": "searchset", "link": links, "entry": found})
+
+    server.misbehave = page
+    assert len(list(pages(client, client.search("Patient", {})))) == 3 * MOST_STALE
 
 
 def test_a_link_out_of_the_site_ends_it(server: FakeServer, client: Client) -> None:

@@ -243,9 +243,13 @@ def test_a_server_that_ignores_the_search_parameter_gives_nobody_elses_chart(ser
     assert observation["subject"]["reference"] == "Patient/p1"
 
 
-def test_a_server_without_post_search_is_asked_by_get(server: FakeServer) -> None:
+def test_an_identifier_goes_into_an_address_only_where_the_site_is_set_so(server: FakeServer) -> None:
     server.misbehave = lambda request: Reply(405) if request.path.endswith("_search") else None
-    assert states(delivered(server, rate("v1"))) == [(1, "created")]
+    (refused,) = delivered(server, rate("v1"))
+    assert [fault.code for fault in refused.faults] == ["patient.no_search"]
+    assert not [one for one in server.requests if "P-1" in one.path]
+    assert states(delivered(server, rate("v2"), can={"post_search": False})) == [(1, "created")]
+    assert [one for one in server.requests if "P-1" in one.path]
 
 
 def test_a_server_without_batches_is_read_one_by_one(server: FakeServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from fhirbridge.client.auth import Bearer
 from fhirbridge.client.rest import Client
 from fhirbridge.client.transport import Transport
-from fhirbridge.errors import SiteError, SiteRefused, SiteUnreachable, SiteUntrusted
+from fhirbridge.errors import ConfigError, SiteError, SiteRefused, SiteUnreachable, SiteUntrusted
 from fhirbridge.fhir.bundle import Address
 from fhirbridge.fhir.outcome import Issue
 from tests.client.server import FakeServer, Reply, Request, outcome, serving
@@ -185,3 +186,58 @@ def test_no_token_is_in_any_error_or_repr(server: FakeServer) -> None:
         client.read(PATIENT)
     assert "canary-token" not in f"{caught.value} {caught.value!r} {Bearer('canary-token')!r}"
     client.close()
+
+
+class Renewing:
+    """A token that the server takes only after it was renewed; at most one renewal."""
+
+    def __init__(self, asked: list[str], renewals: int = 1) -> None:
+        self._asked, self._left, self._number = asked, renewals, 1
+
+    def headers(self) -> dict[str, str]:
+        self._asked.append("headers")
+        return {"Authorization": f"Bearer {self._number}"}
+
+    def refused(self, status: int) -> bool:
+        self._asked.append(f"refused {status}")
+        self._left, self._number = self._left - 1, self._number + 1
+        return self._left >= 0
+
+
+@pytest.mark.parametrize(
+    ("renewals", "tokens"), [(0, ["Bearer 1"]), (1, ["Bearer 1", "Bearer 2"]), (9, ["Bearer 1", "Bearer 2"])]
+)
+def test_a_401_is_tried_once_more_with_another_credential_under_the_same_rules(
+    server: FakeServer, renewals: int, tokens: list[str]
+) -> None:
+    always(server, Reply(401))
+    asked: list[str] = []
+    transport = Transport(server.base, authorization=Renewing(asked, renewals))
+    transport.turn, transport.permit = (lambda: asked.append("turn")), (lambda: asked.append("permit"))
+    assert transport.exchange("GET", "Patient/1").status == 401
+    transport.close()
+    assert [one.headers["authorization"] for one in server.requests] == tokens
+    once = ["turn", "headers", "permit"]
+    assert asked == once + ["refused 401"] + once * (len(tokens) - 1)
+
+
+def test_no_second_try_after_its_time(server: FakeServer) -> None:
+    late = time.monotonic() + 0.05
+
+    def refuse(request: Request) -> Reply:
+        while time.monotonic() <= late:
+            pass
+        return Reply(401)
+
+    server.misbehave = refuse
+    transport = Transport(server.base, authorization=Renewing([]))
+    assert transport.exchange("PUT", "Patient/1", body=b"{}", not_after=late).status == 401
+    transport.close()
+    assert len(server.requests) == 1
+
+
+def test_no_credential_leaves_in_clear_for_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: pytest.fail("a name was resolved"))
+    with pytest.raises(ConfigError) as caught:
+        Transport("http://hospital.example/fhir", authorization=Bearer("canary")).exchange("GET", "metadata")
+    assert caught.value.code == "config.token_in_clear"

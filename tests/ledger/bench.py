@@ -25,9 +25,11 @@ from fhirbridge.ledger import (
 )
 from fhirbridge.ledger.gate import EVERYTHING
 from tests.ledger.gates import Signed
+from tests.vault.vaults import vault_of
 
 SITE = "north"
-KEY = "the check value of a key"
+ID_KEY = b"the id key of a test, no secret"
+VAULT = vault_of(ID_KEY)
 # Seconds that a request may last.
 TIMEOUT = 30.0
 BODY = b'{"resourceType":"Procedure","note":[{"text":"SECRET"}]}'
@@ -71,7 +73,7 @@ class Bench:
 
     @classmethod
     def open(cls, url: str, clock: Clock, gate: Gate = EVERYTHING) -> Bench:
-        return cls(Ledger.open(url, key_check=KEY, clock=clock, patience=5.0), clock, gate)
+        return cls(Ledger.open(url, vault=VAULT, clock=clock, patience=5.0), clock, gate)
 
     def offer(self, *items: Item, run: str = "run-1", **other: Any) -> list[Enqueued]:
         return self.ledger.enqueue(items, site=SITE, run=run, **other)

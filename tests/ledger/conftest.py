@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from fhirbridge.ledger import Ledger
 from fhirbridge.ledger.schema import metadata
-from tests.ledger.bench import KEY, Bench, Clock
+from tests.ledger.bench import VAULT, Bench, Clock
 
 _DATABASES = itertools.count()
 
@@ -63,7 +63,7 @@ def url(store: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ledger with nothing in it: the migrations take longer than most tests."""
     path = tmp_path_factory.mktemp("template") / "ledger.db"
-    Ledger.open(f"sqlite:///{path}", key_check=KEY).close()
+    Ledger.open(f"sqlite:///{path}", vault=VAULT).close()
     return path
 
 
@@ -71,7 +71,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgresql_ledger(postgresql: str) -> str:
     """The address of a ledger on the server that is emptied between tests."""
     url = _fresh(postgresql)
-    Ledger.open(url, key_check=KEY).close()
+    Ledger.open(url, vault=VAULT).close()
     return url
 
 

@@ -30,7 +30,7 @@ import sqlalchemy as sa
 from fhirbridge.errors import ConsentChanged, LeaseLost, LedgerUnavailable
 from fhirbridge.ledger import Action, Delivery, Ledger, Outgoing, Result, State
 from fhirbridge.ledger.schema import bundle, consent, decision, delivery, lane, patient, payload, resource
-from tests.ledger.bench import KEY, Clock, item
+from tests.ledger.bench import VAULT, Clock, item
 from tests.ledger.gates import PATIENT, Signed
 from tests.ledger.gates import consent as signed
 from tests.ledger.snapshots import Snapshots, Tables
@@ -98,7 +98,7 @@ class Search:
     def run(self) -> None:
         """Try everything. Raises :class:`Violation`."""
         clock = Clock(_START)
-        with Ledger.open(self.url, key_check=KEY, clock=clock, patience=0.01) as ledger:
+        with Ledger.open(self.url, vault=VAULT, clock=clock, patience=0.01) as ledger:
             sa.event.listen(ledger._store.engine, "connect", _without_syncs)
             ledger._store.engine.dispose()
             tables = Snapshots(self.url, *_TABLES)

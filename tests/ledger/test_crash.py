@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fhirbridge.ledger import Ledger, State, Where
-from tests.ledger.bench import KEY, SITE
+from tests.ledger.bench import SITE, VAULT
 
 ITEMS = 40
 KILLS = 4
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def killed(url: str, task: str, start: int, lines: int) -> int:
     """Run the writer, kill it while it goes on after ``lines`` calls; how many calls it had said were done."""
-    command = [sys.executable, "-m", "tests.ledger.writer", url, task, str(start), KEY, SITE, str(ITEMS)]
+    command = [sys.executable, "-m", "tests.ledger.writer", url, task, str(start), SITE, str(ITEMS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         done = 0
@@ -35,7 +35,7 @@ def test_a_killed_process_leaves_whole_calls(ready: str, task: str) -> None:
     for kill in range(KILLS):
         answered = killed(ready, task, start, 3 + 2 * kill)
         assert answered
-        with Ledger.open(ready, key_check=KEY) as ledger:
+        with Ledger.open(ready, vault=VAULT) as ledger:
             found = ledger.find(Where(site=SITE), limit=100_000)
             calls: dict[str, list[State]] = {}
             for row in found:

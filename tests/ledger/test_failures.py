@@ -12,10 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from fhirbridge.errors import LedgerError, LedgerMismatch, LedgerUnavailable
-from fhirbridge.ledger import Ledger, Outgoing, Result, State, Where, key_check
+from fhirbridge.ledger import Ledger, Outgoing, Result, State, Where
 from fhirbridge.ledger.gate import EVERYTHING
 from fhirbridge.ledger.schema import VERSION, VERSION_TABLE
-from tests.ledger.bench import KEY, SITE, TIMEOUT, Bench, Clock, item
+from fhirbridge.vault import Ring, Vault
+from tests.ledger.bench import ID_KEY, SITE, TIMEOUT, VAULT, Bench, Clock, item
+from tests.vault.vaults import DOMAIN, ring, vault_of
 
 VERSIONS = sa.table(VERSION_TABLE, sa.column("version_num"))
 
@@ -35,20 +37,37 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def on_file(file: Path) -> Iterator[Bench]:
-    opened = Bench(Ledger.open(f"sqlite:///{file}", key_check=KEY, clock=Clock(), patience=0.05), Clock())
+    opened = Bench(Ledger.open(f"sqlite:///{file}", vault=VAULT, clock=Clock(), patience=0.05), Clock())
     yield opened
     opened.ledger.close()
 
 
 def test_another_id_key_does_not_open_the_ledger(ready: str) -> None:
     with refused(LedgerMismatch, "ledger.key"):
-        Ledger.open(ready, key_check=key_check(b"another key, of the same length"))
+        Ledger.open(ready, vault=vault_of(b"another key, of the same length"))
+
+
+def test_a_vault_key_with_another_secret_or_of_another_clinic_does_not_open_the_ledger(ready: str) -> None:
+    other = Ring("demo", {"demo": b"a secret of thirty-two bytes, but not that one"})
+    for vault in (Vault(other, id_key=ID_KEY, domain=DOMAIN), Vault(ring(), id_key=ID_KEY, domain="other.example")):
+        with refused(LedgerMismatch, "ledger.vault_key"):
+            Ledger.open(ready, vault=vault)
+
+
+def test_without_the_key_of_a_row_nothing_of_it_is_read_and_the_key_is_named(bench: Bench, ready: str) -> None:
+    bench.offer(item())
+    later = vault_of(ID_KEY, "2027-01")
+    with Ledger.open(ready, vault=later) as ledger, pytest.raises(LedgerError) as caught:
+        ledger.find(Where(site=SITE))
+    assert caught.value.code == "ledger.vault_key_missing"
+    assert "[vault.key.demo]" in caught.value.hint
 
 
 def test_the_check_value_tells_keys_apart_and_not_what_they_are() -> None:
-    assert key_check(b"one") != key_check(b"two")
-    assert key_check(b"one") == key_check(b"one")
-    assert b"one".hex() not in key_check(b"one")
+    one, two = (vault_of(key).id_check for key in (b"one", b"two"))
+    assert one != two
+    assert one == vault_of(b"one").id_check
+    assert b"one".hex() not in one
 
 
 def test_a_ledger_of_a_newer_version_is_left_alone(ready: str) -> None:
@@ -57,7 +76,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(ready: str) -> None:
         connection.execute(sa.update(VERSIONS).values(version_num="9999"))
     try:
         with refused(LedgerMismatch, "ledger.newer"):
-            Ledger.open(ready, key_check=KEY)
+            Ledger.open(ready, vault=VAULT)
     finally:
         with engine.begin() as connection:
             connection.execute(sa.update(VERSIONS).values(version_num=VERSION))
@@ -78,22 +97,22 @@ def test_a_ledger_of_a_newer_version_is_left_alone(ready: str) -> None:
 )
 def test_a_url_that_names_no_lasting_database_of_ours_is_refused(url: str) -> None:
     with refused(LedgerError, "ledger.url"):
-        Ledger.open(url, key_check=KEY)
+        Ledger.open(url, vault=VAULT)
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(file: Path) -> None:
     file.write_bytes(b"a letter to the hospital, no database at all" * 100)
     with refused(LedgerMismatch, "ledger.foreign"):
-        Ledger.open(f"sqlite:///{file}", key_check=KEY)
+        Ledger.open(f"sqlite:///{file}", vault=VAULT)
     assert file.read_bytes().startswith(b"a letter")
 
 
 def test_a_folder_that_is_not_there_or_a_server_that_does_not_answer_is_told(tmp_path: Path) -> None:
     with refused(LedgerUnavailable, "ledger.unreachable"):
-        Ledger.open(f"sqlite:///{tmp_path / 'nowhere' / 'ledger.db'}", key_check=KEY)
+        Ledger.open(f"sqlite:///{tmp_path / 'nowhere' / 'ledger.db'}", vault=VAULT)
     pytest.importorskip("psycopg", reason="no PostgreSQL driver here")
     with refused(LedgerUnavailable, "ledger.unreachable"):
-        Ledger.open(f"postgresql+psycopg:///x?host={tmp_path}", key_check=KEY)
+        Ledger.open(f"postgresql+psycopg:///x?host={tmp_path}", vault=VAULT)
 
 
 def test_the_file_is_for_its_owner_alone_and_kept_safely(on_file: Bench, file: Path) -> None:
@@ -110,7 +129,7 @@ def test_postgresql_commits_are_never_asynchronous(postgresql: str) -> None:
         connection.execute(sa.text("ALTER DATABASE careless SET synchronous_commit = off"))
     engine.dispose()
     url = sa.make_url(postgresql).set(database="careless").render_as_string(hide_password=False)
-    with Ledger.open(url, key_check=KEY) as ledger, ledger._store.read() as connection:
+    with Ledger.open(url, vault=VAULT) as ledger, ledger._store.read() as connection:
         assert connection.execute(sa.text("SHOW synchronous_commit")).scalar() == "on"
 
 
@@ -129,7 +148,7 @@ def test_a_locked_ledger_is_told_and_goes_on_afterwards(on_file: Bench, file: Pa
 
 
 def test_a_lane_that_an_open_transaction_holds_is_told_on_postgresql(postgresql_ledger: str) -> None:
-    with Ledger.open(postgresql_ledger, key_check=KEY, patience=0.05) as ledger:
+    with Ledger.open(postgresql_ledger, vault=VAULT, patience=0.05) as ledger:
         ledger.enqueue([item()], site="locked", run="run")
         engine = sa.create_engine(postgresql_ledger)
         with engine.connect() as clinic:
@@ -164,7 +183,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(full: Bench, file: Path
     assert [one.record for one in full.ledger.find(Where(site=SITE))] == ["r1"]
     # What needs no room goes on.
     assert full.send(State.ACKED)
-    with Ledger.open(f"sqlite:///{file}", key_check=KEY) as roomy:
+    with Ledger.open(f"sqlite:///{file}", vault=VAULT) as roomy:
         roomy.enqueue(many, site=SITE, run="run")
         assert len(roomy.find(Where(site=SITE))) == 301
 

@@ -293,7 +293,7 @@ def test_a_blocked_record_is_unchanged_when_offered_again_and_not_a_failure(gate
     assert standing.counts == {(SITE, "session", State.BLOCKED): 1}
     assert standing.oldest_unsent is None
     # Its body is kept: it may go one day.
-    assert gated.ledger.prune(gated.clock.now + 1) == 0
+    assert gated.ledger.purge(gated.clock.now + 1).bodies == 0
 
 
 def test_a_worker_cannot_settle_what_is_blocked(gated: Bench) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fhirbridge.errors import LeaseLost, LedgerError
 from fhirbridge.ledger import Ledger, Outgoing, Rescued, Result, State, Where
 from fhirbridge.ledger.gate import EVERYTHING
-from tests.ledger.bench import KEY, SITE, TIMEOUT, Bench, item
+from tests.ledger.bench import SITE, TIMEOUT, VAULT, Bench, item
 
 
 def test_a_lane_goes_in_the_order_of_events_whatever_came_first(bench: Bench) -> None:
@@ -171,7 +171,7 @@ def test_a_bundle_holds_one_patient_and_its_id_is_used_once(bench: Bench) -> Non
 def test_the_bundle_and_its_members_are_there_before_anything_leaves(bench: Bench, ready: str) -> None:
     bench.offer(item("r1"), item("r2"))
     bundle = bench.begin(bench.held())
-    with Ledger.open(ready, key_check=KEY) as other:
+    with Ledger.open(ready, vault=VAULT) as other:
         rows = other.find(Where(site=SITE))
     assert {(one.state, one.bundle, one.attempts) for one in rows} == {(State.IN_FLIGHT, bundle, 1)}
 

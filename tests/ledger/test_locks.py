@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from fhirbridge.errors import ConsentChanged, LeaseLost, LedgerUnavailable
 from fhirbridge.ledger import Ledger, Outgoing, Result, State, Where
-from tests.ledger.bench import KEY, TIMEOUT, Bench, item
+from tests.ledger.bench import TIMEOUT, VAULT, Bench, item
 from tests.ledger.gates import PATIENT, Signed, consent
 
 
@@ -30,7 +30,7 @@ def test_nothing_begins_while_a_withdrawal_is_being_written(gated: Bench, ready:
     (held,) = gated.held()
     engine = sa.create_engine(ready)
     with (
-        Ledger.open(ready, key_check=KEY, clock=gated.clock, patience=0.05) as hasty,
+        Ledger.open(ready, vault=VAULT, clock=gated.clock, patience=0.05) as hasty,
         engine.connect() as clinic,
     ):
         gated.ledger.keep_evidence([consent("no", 2)], connection=clinic)

@@ -128,8 +128,8 @@ def test_bodies_are_kept_as_long_as_anything_needs_them(bench: Bench) -> None:
     bench.offer(item("r1", 2, body=b"two"))
     (new,) = bench.send(State.ACKED)
     assert bench.ledger.bodies([old.id, new.id]) == {old.id: b"one", new.id: b"two"}
-    assert bench.ledger.prune(bench.clock.now) == 0
-    assert bench.ledger.prune(bench.clock.now + 1) == 1
+    assert bench.ledger.purge(bench.clock.now).bodies == 0
+    assert bench.ledger.purge(bench.clock.now + 1).bodies == 1
     assert bench.ledger.bodies([old.id, new.id]) == {new.id: b"two"}
 
 

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from fhirbridge.ledger import Action, Ledger, State
 from fhirbridge.ledger.migrate import FOLDER
 from fhirbridge.ledger.schema import VERSION, VERSION_TABLE, metadata
-from tests.ledger.bench import BODY, KEY, SITE, TIMEOUT, Bench, Clock, item
+from tests.ledger.bench import BODY, SITE, TIMEOUT, VAULT, Bench, Clock, item
 from tests.ledger.gates import PATIENT, Signed, consent
 
 # A ledger of the first version: a patient with one delivery that arrived and one that waits, and one with nothing.
@@ -65,7 +65,7 @@ def described(engine: sa.Engine) -> dict[str, object]:
 
 
 def test_up_from_nothing_equals_the_tables(url: str) -> None:
-    Ledger.open(url, key_check=KEY).close()
+    Ledger.open(url, vault=VAULT).close()
     engine = sa.create_engine(url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
@@ -89,7 +89,7 @@ def test_many_may_open_a_new_ledger_at_once(url: str) -> None:
 
     def work() -> None:
         try:
-            Ledger.open(url, key_check=KEY).close()
+            Ledger.open(url, vault=VAULT).close()
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in a thread is to fail the test
             troubles.append(error)
 

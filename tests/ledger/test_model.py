@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from fhirbridge.errors import ConsentChanged, LeaseLost
 from fhirbridge.ledger import Action, Decision, Delivery, Ledger, Outgoing, Result, State, Where
-from tests.ledger.bench import KEY, TIMEOUT, Clock, item
+from tests.ledger.bench import TIMEOUT, VAULT, Clock, item
 from tests.ledger.gates import Signed, consent
 
 _SITES = itertools.count()
@@ -225,7 +225,7 @@ class Model(RuleBasedStateMachine):
 
 def test_any_sequence_of_calls_keeps_order_and_loses_nothing(ready: str) -> None:
     clock = Clock()
-    with Ledger.open(ready, key_check=KEY, clock=clock) as opened:
+    with Ledger.open(ready, vault=VAULT, clock=clock) as opened:
 
         class OnStore(Model):
             ledger = opened

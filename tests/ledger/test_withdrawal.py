@@ -6,7 +6,7 @@ import pytest
 
 from fhirbridge.errors import LeaseLost
 from fhirbridge.ledger import Action, Adopted, Ledger, Server, State, Where
-from tests.ledger.bench import KEY, SITE, TIMEOUT, Bench, item
+from tests.ledger.bench import SITE, TIMEOUT, VAULT, Bench, item
 from tests.ledger.gates import PATIENT, Signed, consent
 
 RETRACTION = item("r1", 1, "a tombstone", action=Action.RETRACT)
@@ -194,7 +194,7 @@ def test_a_reopened_ledger_goes_on_where_it_was(gated: Bench, ready: str) -> Non
     (held,) = gated.held()
     gated.begin([held])
     gated.sign(consent("no", 2))
-    with Ledger.open(ready, key_check=KEY, clock=gated.clock) as other:
+    with Ledger.open(ready, vault=VAULT, clock=gated.clock) as other:
         assert other.effect() == []
         gated.clock.now += TIMEOUT
         assert other.effect() == [PATIENT]

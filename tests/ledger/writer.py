@@ -7,12 +7,12 @@ import sys
 
 from fhirbridge.ledger import Ledger, Outgoing, Result, State
 from fhirbridge.ledger.gate import EVERYTHING
-from tests.ledger.bench import TIMEOUT, item
+from tests.ledger.bench import TIMEOUT, VAULT, item
 
 
-def main(url: str, task: str, start: str, key: str, site: str, count: str) -> None:
+def main(url: str, task: str, start: str, site: str, count: str) -> None:
     """Go on until killed."""
-    with Ledger.open(url, key_check=key) as ledger:
+    with Ledger.open(url, vault=VAULT) as ledger:
         for call in itertools.count(int(start)):
             offered = [item(f"r{call}-{n}", lane=f"patient-{call}", body=bytes(500)) for n in range(int(count))]
             ledger.enqueue(offered, site=site, run=str(call))

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from fhirbridge.config import DEMO_ID_KEY, Config, parse
-from fhirbridge.ledger import Known, Ledger, State, key_check
+from fhirbridge.ledger import Known, Ledger, State
 from fhirbridge.site import Site
 from fhirbridge.sources import Line
 from fhirbridge.sources.lines import read_record
 from fhirbridge.sync import How, RecordOutcome, push
 from fhirbridge.sync.identity import lane_of
 from mappings import adverse_event, consent, session, vitals
-from tests.client.pushing import SID, Clock, Tree, patient
+from tests.client.pushing import NO_TRAIL, SID, Clock, Tree, patient
 from tests.client.server import FakeServer
+from tests.vault.vaults import vault_of
 
 KINDS = {one.name: one for one in (session.KIND, vitals.KIND, adverse_event.KIND, consent.KIND)}
 MODELS = {name: kind.record for name, kind in KINDS.items()}
@@ -52,9 +53,10 @@ class Consenting:
     ) -> None:
         self.server, self.clock = server, Clock()
         table = {"base_url": server.base, "timeout": 5, "consent": consent}
-        tree = {"clinic": {"demo": True}, "site": {name: table}} | ({"consent": clinic} if clinic else {})
+        tree = {"audit": NO_TRAIL, "clinic": {"demo": True}, "site": {name: table}}
+        tree |= {"consent": clinic} if clinic else {}
         self.site = Site.open(name, Config(parse(tree), Path(), {}), kinds=KINDS)
-        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", key_check=key_check(DEMO_ID_KEY), clock=self.clock)
+        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", vault=vault_of(DEMO_ID_KEY), clock=self.clock)
 
     def __enter__(self) -> Consenting:
         return self

@@ -17,7 +17,7 @@ from fhirbridge.sources.lines import from_documents
 from fhirbridge.sync import How, push
 from fhirbridge.sync.evidence import evidence_of
 from fhirbridge.sync.preview import Preview
-from tests.client.pushing import SID, patient, rate, register, visit
+from tests.client.pushing import NO_TRAIL, SID, patient, rate, register, visit
 from tests.client.server import FakeServer, Reply, Request, serving
 from tests.sync.consenting import HOSPITAL, KINDS, MODELS, Consenting, lines, signed, to_one, withdrawn
 
@@ -178,7 +178,7 @@ def test_a_consent_counts_although_it_is_older_than_the_backfill(server: FakeSer
     with Consenting(server, tmp_path) as clinic:
         clinic.site.client.close()
         table = {"base_url": server.base, "start": "2026-11-15"}
-        config = Config(parse({"clinic": {"demo": True}, "site": {"s": table}}), Path(), {})
+        config = Config(parse({"audit": NO_TRAIL, "clinic": {"demo": True}, "site": {"s": table}}), Path(), {})
         clinic.site = Site.open("s", config, kinds=KINDS)
         assert clinic.push(signed(), rate("v1")) == {"c1": "before_start", "v1": "created"}
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhirbridge.binding import Binding, Clinic, Release
-from fhirbridge.ledger import Ledger, State, key_check
+from fhirbridge.ledger import Ledger, State
 from fhirbridge.ledger.gate import EVERYTHING
 from fhirbridge.mapping import Mappings
 from fhirbridge.records import Identifier, Ref
@@ -20,6 +20,7 @@ from fhirbridge.sync.identity import content_of, lane_of
 from fhirbridge.sync.plan import Planned, planned
 from tests.client.pushing import EVERY, lines, rate, visit
 from tests.kinds import CASES, KINDS
+from tests.vault.vaults import vault_of
 
 KEY = b"an id key for tests, 32 bytes ok"
 MAPPINGS = Mappings(Binding(Clinic("clinic.example", KEY), Release.R4), EVERY)
@@ -61,7 +62,7 @@ def test_an_event_is_ordered_by_when_it_took_place() -> None:
 
 @pytest.fixture
 def intake(tmp_path: Path) -> Intake:
-    ledger = Ledger.open(f"sqlite:///{tmp_path}/l.db", key_check=key_check(KEY))
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/l.db", vault=vault_of(KEY))
     return Intake(ledger, "s", MAPPINGS.binding, "r")
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fhirbridge.config import DEMO_ID_KEY, Config, parse
 from fhirbridge.errors import ConfigError, LedgerError
-from fhirbridge.ledger import Ledger, key_check
+from fhirbridge.ledger import Ledger
 from fhirbridge.sources import Line, open_source
 from fhirbridge.sources.columns import ColumnMap
 from fhirbridge.sources.lines import read_record
@@ -32,6 +32,7 @@ from mappings import vitals
 from tests.client.pushing import MODELS, Clock, Tree, lines, rate, register, site_of
 from tests.client.server import FakeServer, Request, serving
 from tests.sources.test_sql import COLUMNS, CONSTANTS, NOW
+from tests.vault.vaults import vault_of
 
 MAP = ColumnMap(vitals.KIND.record, COLUMNS, CONSTANTS, ";")
 
@@ -49,7 +50,7 @@ class Clinic:
     def __init__(self, server: FakeServer, folder: Path, **settings: Any) -> None:
         self.clock, self.folder = Clock(), folder
         self.site = site_of(server, **settings)
-        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", key_check=key_check(DEMO_ID_KEY), clock=self.clock)
+        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", vault=vault_of(DEMO_ID_KEY), clock=self.clock)
         self.refused: list[Line] = []
         self.query = "SELECT own, at, chart, pulse, seq FROM pulses"
         with sqlite3.connect(folder / "clinic.db") as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 
+import msgspec
 import pytest
 
 from fhirbridge.binding import Binding
@@ -87,7 +88,7 @@ def test_what_an_older_version_queued_without_a_subject_does_not_go() -> None:
     asked = Asked("session", "s1", "primary", 0, "1", "Procedure", Action.PUT, "", Server.UNSEEN, False)
     (verdict,) = gate.decide("p", 1, [asked], AT.timestamp())
     assert (verdict.permit, verdict.reason) == (False, "unknown-subject")
-    (back,) = gate.decide("p", 1, [asked._replace(action=Action.RETRACT)], AT.timestamp())
+    (back,) = gate.decide("p", 1, [msgspec.structs.replace(asked, action=Action.RETRACT)], AT.timestamp())
     assert (back.permit, back.act) == (True, "retract")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fhirbridge.config import DEMO_ID_KEY
-from fhirbridge.ledger import Known, Ledger, Server, State, key_check
+from fhirbridge.ledger import Known, Ledger, Server, State
 from fhirbridge.site import Site
 from fhirbridge.sync import Settings, Worker
 from fhirbridge.sync.bench import Report
@@ -23,6 +23,7 @@ from fhirbridge.sync.reason import Reason
 from fhirbridge.sync.withdraw import withdraw
 from tests.client.pushing import EVERY, SID, Clock, Tree, lines, patient, rate, register, site_of, visit
 from tests.client.server import FakeServer, Reply, Request, outcome, serving
+from tests.vault.vaults import vault_of
 
 
 class Clinic:
@@ -32,7 +33,7 @@ class Clinic:
         self.server, self.clock = server, clock or Clock()
         self.url = f"sqlite:///{folder}/ledger.db"
         self.site: Site = site_of(server, EVERY, **settings)
-        self.ledger = Ledger.open(self.url, key_check=key_check(DEMO_ID_KEY), clock=self.clock)
+        self.ledger = Ledger.open(self.url, vault=vault_of(DEMO_ID_KEY), clock=self.clock)
         self.reports: list[Report] = []
 
     def queue(self, *trees: Tree, run: str = "r") -> list[Offered]:
