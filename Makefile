@@ -23,6 +23,10 @@ CLINIC ?= 285
 WORKERS ?= 32
 LANES ?= 1000
 EVENTS ?= 100000
+# Changes of the ledger's rows.
+EDITS ?= 10000
+# Patients whose every field is marked before they are de-identified.
+CANARIES ?= 10000
 # Records that are sent to real servers while workers and servers are killed.
 KILLED ?= 5000
 # Which cells of the fault matrix.
@@ -30,12 +34,12 @@ FAULTS ?=
 # Options of the benchmark, such as BENCH="--seconds 1 --kind session".
 BENCH ?=
 
-.PHONY: help demo test test-long lint acceptance wheel-test faults crash-loop kills consents bench-map bench-ledger bench-consent supply-chain lock clean
+.PHONY: help demo test test-long lint acceptance wheel-test faults crash-loop kills consents jti audit bombs hammer tamper canaries views bench-dataset bench-deidentify bench-map bench-ledger bench-consent supply-chain lock clean
 
 help: ## list what can be done
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-$(READY): requirements/dev.lock pyproject.toml
+$(READY): requirements/dev.lock pyproject.toml hatch_build.py $(wildcard fhirbridge/layout/native/*)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with its venv module is needed (Debian: python3-venv)" >&2; exit 1; }
 	echo "making the environment in $(VENV) with $$($(PYTHON) --version)"
 	rm -rf $(VENV)
@@ -83,7 +87,7 @@ wheel-test: $(READY) ## the suite against the built wheel, in an empty environme
 	"$$away/venv/bin/python" -m pytest -q -n auto --dist loadgroup -m "not long" -p no:cacheprovider
 	echo "proved: the wheel alone, outside the checkout, passes the suite"
 
-faults: $(READY) ## the fault matrix: every cell, both stores, all servers, into docs/faults.md (half an hour; FAULTS="--store sqlite")
+faults: $(READY) ## the fault matrix: every cell, both stores, all servers, into docs/faults.md (three quarters of an hour; FAULTS="--store sqlite")
 	@rm -f faults.ndjson
 	$(BIN)/python -m tests.faults.matrix cells --keep faults.ndjson $(FAULTS)
 	$(BIN)/python -m tests.faults.matrix table faults.ndjson --write docs/faults.md
@@ -103,6 +107,34 @@ kills: $(READY) ## 5,000 records to real servers, workers and servers killed, lo
 
 consents: $(READY) ## 50 patients who decide, on real servers: what is permitted arrives, withdrawals take back (Java 17, Maven)
 	@for server in sekmet hapi-r4 hapi-r5; do $(BIN)/python -m tests.acceptance.consents --server $$server; done
+
+jti: $(READY) ## a million assertion names from 8 processes, 2,000 assertions under clocks that are off
+	@$(BIN)/python -m tests.auth.jti --count 1000000 --processes 8 --assertions 2000
+
+audit: $(READY) ## 10,000 changes of the audit trail, each found; kills while pushing, nothing unannounced
+	@$(BIN)/python -m tests.audit.tamper --count 10000
+	$(BIN)/python -m tests.audit.kills --kills 200
+
+bombs: $(READY) ## what hostile answers cost: each refused in 2 s and 64 MiB
+	@$(BIN)/python -m tests.hostile.bombs
+
+canaries: $(READY) ## marks in every field of 10,000 patients: none survives de-identification (CANARIES=10000)
+	@$(BIN)/python -m tests.research.deidentify.canary --patients $(CANARIES)
+
+bench-deidentify: $(READY) ## microseconds a record for each profile
+	@$(BIN)/python -m benchmarks.deidentify
+
+hammer: $(READY) ## a million broken bodies: the compiled leaf and the Python one must agree on each
+	@$(BIN)/python -m tests.laws.hammer --count 1000000
+
+tamper: $(READY) ## 10,000 changes of the ledger's rows, each found (EDITS=10000)
+	@$(BIN)/python -m tests.vault.tamper --count $(EDITS)
+
+bench-dataset: $(READY) ## NDJSON to a finished dataset, a million vital signs, beside what others use
+	@$(BIN)/python -m benchmarks.dataset --million --write docs/benchmarks.md
+
+views: $(READY) ## our ViewDefinitions, run by an engine of others, against our tables (50 patients)
+	@$(BIN)/python -m tests.research.dataset.views --patients 50
 
 bench-consent: $(READY) ## decisions a second, with and without the memory
 	@$(BIN)/python -m benchmarks.consent $(BENCH)

@@ -216,6 +216,7 @@ def test_every_make_target_that_is_named_exists(path: Path) -> None:
 # ------------------------------------------------------------------------------------------------- error codes
 _AREAS = (
     "resource|record|residue|json|source|config|usage|site|patient|revision|reject|consent|write|retract|conflict|doubt"
+    "|audit|vault|dataset(?!\\.duckdb)"
 )
 _CODE = re.compile(rf"(?:{_AREAS})\.[a-z0-9_]*[a-z0-9]")
 _IN_TEXT = re.compile(rf"\[((?:{_AREAS})\.[a-z0-9_]+)\]")

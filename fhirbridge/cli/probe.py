@@ -14,10 +14,10 @@ from fhirbridge.cli.console import counting, print_json, say, table
 from fhirbridge.client.probe import Means, probe, probe_by_trial
 from fhirbridge.client.proof import ABILITIES, Ability, Proof
 from fhirbridge.client.trials import IDEMPOTENCY_HEADER
+from fhirbridge.fhir.order import DELIVERY_ORDER
 from fhirbridge.mapping import Release
 from fhirbridge.site import Site
 from fhirbridge.sync.opening import open_ledger
-from fhirbridge.sync.references import DELIVERY_ORDER
 from fhirbridge.sync.strategy import Refusal, Strategy, choose, entries, form
 from fhirbridge.sync.ways import keep_proof
 

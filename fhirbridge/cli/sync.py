@@ -15,7 +15,7 @@ from fhirbridge.cli.console import print_json, say, say_error
 from fhirbridge.cli.reading import open_records, open_rows
 from fhirbridge.cli.stopping import stopped_in_order
 from fhirbridge.config import Config
-from fhirbridge.errors import LedgerUnavailable, SiteError, SourceError, UsageError
+from fhirbridge.errors import AuditUnavailable, LedgerUnavailable, SiteError, SourceError, UsageError
 from fhirbridge.ledger import FAILED as SET_ASIDE
 from fhirbridge.ledger import OPEN
 from fhirbridge.site import Site
@@ -72,10 +72,10 @@ def sync(
 
 
 def _round(service: Service, site: str, every: float, *, as_json: bool) -> None:
-    """One round of a service, which goes on when the site, a source or the ledger is away for a while."""
+    """One round of a service, which goes on when site, source, ledger or audit trail are away for a while."""
     try:
         done = service.round(every)
-    except (SiteError, SourceError, LedgerUnavailable) as error:
+    except (SiteError, SourceError, LedgerUnavailable, AuditUnavailable) as error:
         say_error(error)
     else:
         if done.read or done.states:
