@@ -84,7 +84,7 @@ wheel-test: $(READY) ## the suite against the built wheel, in an empty environme
 	done
 	if [ -d ../shared ]; then ln -s "$$(cd ../shared && pwd)" "$$away/shared"; fi
 	cd "$$away/suite"
-	"$$away/venv/bin/python" -m pytest -q -n auto --dist loadgroup -m "not long" -p no:cacheprovider
+	"$$away/venv/bin/python" -m pytest -q -n auto --dist loadgroup -m "not long and not slow" -p no:cacheprovider
 	echo "proved: the wheel alone, outside the checkout, passes the suite"
 
 faults: $(READY) ## the fault matrix: every cell, both stores, all servers, into docs/faults.md (three quarters of an hour; FAULTS="--store sqlite")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPResponse
-from typing import Any
+from typing import Any, Protocol
 
 from jiter import LosslessFloat
 
@@ -32,6 +31,15 @@ _FOLD = re.compile(r"\r?\n[ \t]+")
 _LONG_NUMBER = re.compile(rb"[:,\[\s]-?[0-9](?:[0-9.]{400}|[0-9.]*[eE][+-]?0*[0-9]{4})")
 
 
+class Packed(Protocol):
+    """A body as it comes: how many bytes are still to come, as far as the head says, and the next of them."""
+
+    @property
+    def length(self) -> int | None: ...
+
+    def read(self, amt: int, /) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Caps:
     """The most bytes of a body: as they come, unpacked, and of one line of it."""
@@ -41,47 +49,47 @@ class Caps:
     line: int = 16 * 2**20
 
 
-def headers_of(response: HTTPResponse) -> dict[str, str]:
+def headers_of(items: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The headers of an answer by their names in lower case; what came several times stands with commas between."""
     found: dict[str, str] = {}
-    for name, value in response.headers.items():
+    for name, value in items:
         text, key = _FOLD.sub(" ", value), name.lower()
         found[key] = f"{found[key]}, {text}" if key in found else text
     return found
 
 
-def blocks(response: HTTPResponse, headers: Mapping[str, str], caps: Caps, allowance: Allowance) -> Iterator[bytes]:
+def blocks(body: Packed, headers: Mapping[str, str], caps: Caps, allowance: Allowance) -> Iterator[bytes]:
     """The body of an answer, unpacked, in blocks of at most 64 KiB.
 
     Raises :class:`SiteUntrusted` (packed otherwise than asked for, or too large), :class:`SiteUnreachable` for a body
     that ends early, and what reading raises.
     """
-    length = response.length
+    length = body.length
     if length is not None and length > caps.packed:
         raise too_large()
     encoding = headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
-        packed = _read(response, min(caps.packed, caps.unpacked), allowance)
+        packed = _read(body, min(caps.packed, caps.unpacked), allowance)
     elif encoding == "gzip":
-        packed = _unzipped(_read(response, caps.packed, allowance), caps.unpacked)
+        packed = _unzipped(_read(body, caps.packed, allowance), caps.unpacked)
     else:
         raise SiteUntrusted("the answer is packed in a way nobody asked for", code="site.encoding")
     yield from packed
 
 
-def _read(response: HTTPResponse, most: int, allowance: Allowance) -> Iterator[bytes]:
+def _read(body: Packed, most: int, allowance: Allowance) -> Iterator[bytes]:
     # As much framing may come as there is body, and a little more: chunks of a byte, their extensions and trailers
     # without end are no body.
     allowance.left = 4 * _READ
     count = 0
-    while block := response.read(_READ):
+    while block := body.read(_READ):
         allowance.left += 2 * len(block)
         count += len(block)
         if count > most:
             raise too_large()
         yield block
-    if response.length:
-        raise SiteUnreachable("the connection broke off in the middle of the answer", sent=True)
+    if body.length:
+        raise cut_off()
 
 
 def _unzipped(packed: Iterator[bytes], most: int) -> Iterator[bytes]:
@@ -157,6 +165,11 @@ def _holds_long_number(tree: Json) -> bool:
         elif isinstance(one, int | LosslessFloat) and _LONG_NUMBER.match(f":{one}".encode()):
             return True
     return False
+
+
+def cut_off() -> SiteUnreachable:
+    """An answer of which less came than its head said."""
+    return SiteUnreachable("the connection broke off in the middle of the answer", sent=True)
 
 
 def too_large() -> SiteUntrusted:

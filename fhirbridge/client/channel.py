@@ -13,25 +13,31 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPException, HTTPResponse, LineTooLong
+from http.client import HTTPException, IncompleteRead, LineTooLong
+from typing import Any
 from urllib.parse import urlsplit
 
+import requests
+from requests.exceptions import InvalidURL, ReadTimeout, RequestException, Timeout
+from urllib3.exceptions import HTTPError
+
 from fhirbridge import __version__
-from fhirbridge.client.body import JSON_TYPE, LINES_TYPE, Caps, believed, blocks, headers_of, lines
-from fhirbridge.client.bounded import Late
+from fhirbridge.client.body import JSON_TYPE, LINES_TYPE, Caps, believed, blocks, cut_off, headers_of, lines
+from fhirbridge.client.bounded import Late, Route
+from fhirbridge.client.exchange import Exchange
 from fhirbridge.client.incoming import Allowance, TookTooLong, TooMuch
 from fhirbridge.client.network import Network
-from fhirbridge.client.pool import Pool
+from fhirbridge.client.pool import Session
 from fhirbridge.client.tls import Tls, own_certificate_refused
 from fhirbridge.errors import JsonError, SiteRefused, SiteUnreachable, SiteUntrusted
 from fhirbridge.fhir.json import Json
 
 _ACCEPT_LINES = "application/fhir+ndjson"
-_PORTS = {"http": 80, "https": 443}
 # What is not looked at is read to its end only if that is near, in blocks; a new connection costs less than more of it.
 _WORTH_READING = 2
-# InvalidURL and what is no Latin-1 in a header are ValueErrors; a byte that is no number in the framing is one too.
-_TROUBLE = (OSError, HTTPException, TooMuch, ValueError)
+# What requests raises are OSErrors. What is no Latin-1 in a header is a ValueError; a byte that is no number in the
+# framing is one too.
+_TROUBLE = (OSError, HTTPError, HTTPException, TooMuch, ValueError)
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")
 
 
@@ -48,14 +54,27 @@ class Answer:
 class _Received:
     """The head of an answer, and what its body is read from."""
 
-    response: HTTPResponse
+    status: int
     headers: dict[str, str]
-    allowance: Allowance
+    raw: Any
+    exchange: Exchange
+
+    @property
+    def length(self) -> int | None:
+        """Bytes that are still to come as far as the head says."""
+        length: int | None = self.raw.length_remaining
+        return length
+
+    def read(self, amt: int, /) -> bytes:
+        """At most ``amt`` bytes of the body as they come."""
+        with self.exchange.at_hand():
+            block: bytes = self.raw.read(amt, decode_content=False)
+        return block
 
     def blocks(self, caps: Caps) -> Iterator[bytes]:
         """The body, unpacked; what goes wrong with the connection is told as an error of ours."""
         try:
-            yield from blocks(self.response, self.headers, caps, self.allowance)
+            yield from blocks(self, self.headers, caps, self.exchange.allowance)
         except _TROUBLE as error:
             raise _told(error, sent=True) from None
 
@@ -76,13 +95,13 @@ class Channel:
         deadline: float = 600.0,
         max_body: int = 64 * 2**20,
     ) -> None:
-        self._deadline = deadline
+        self._timeout, self._deadline = timeout, deadline
         self._caps = Caps(max_body, max_body)
-        self._pool = Pool(tls, network, timeout)
+        self._session = Session(Route(tls, network, timeout))
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.close()
+        self._session.close()
 
     def exchange(
         self,
@@ -114,7 +133,7 @@ class Channel:
         """
         headers = {"Accept": _ACCEPT_LINES} | dict(headers)
         with self._asked("GET", url, headers, None, not_after, time.monotonic() + deadline) as received:
-            status = received.response.status
+            status = received.status
             if status != 200:
                 raise SiteRefused(
                     f"the site answered GET with status {status}",
@@ -136,32 +155,31 @@ class Channel:
         deadline: float,
     ) -> Iterator[_Received]:
         """Send a request; a context in which its answer is read, and after which the connection waits for the next."""
-        scheme, host, port, target = _place(url)
-        full = {**headers, "Accept-Encoding": "gzip", "User-Agent": f"fhirbridge/{__version__}"}
-        connection = self._pool.take(scheme, host, port)
-        response, done = None, False
+        exchange = Exchange(_target(url), not_after, Allowance(deadline, self._timeout))
         try:
-            try:
-                connection.begin(method, target, body, full, not_after, deadline)
-                response, allowance = connection.answer()
-            except _TROUBLE as error:
-                raise _told(error, sent=connection.sent) from None
-            if 300 <= response.status < 400 and response.status != 304:
+            request = _prepared(method, url, headers, body)
+            with exchange.at_hand():
+                response = self._session.send(
+                    request, stream=True, allow_redirects=False, timeout=self._timeout, proxies={}
+                )
+        except InvalidURL:
+            raise _no_address() from None
+        except _TROUBLE as error:
+            # Of a read timeout that does not come from our connections nothing more is known.
+            raise _told(error, sent=exchange.sent or isinstance(error, ReadTimeout)) from None
+        try:
+            status = response.status_code
+            if 300 <= status < 400 and status != 304:
                 hint = "put the final address into base_url"
                 raise SiteUntrusted("the site sends elsewhere", code="site.redirect", hint=hint)
-            yield _Received(response, headers_of(response), allowance)
-            done = response.isclosed() and not allowance.stray and not response.will_close
+            yield _Received(status, headers_of(response.raw.headers.items()), response.raw, exchange)
         finally:
-            if done:
-                self._pool.give(scheme, host, port, connection)
-            else:
-                if response is not None:
-                    # It may hold the socket on its own, where the connection ends with it.
-                    response.close()
-                connection.close()
+            # Of what was not read to its end the connection is closed.
+            with exchange.at_hand():
+                response.close()
 
     def _answer(self, received: _Received) -> Answer:
-        status, headers = received.response.status, received.headers
+        status, headers = received.status, received.headers
         parts = received.blocks(self._caps)
         is_json = JSON_TYPE.fullmatch(headers.get("content-type", "").strip()) is not None
         body: list[bytes] = []
@@ -185,17 +203,28 @@ class Channel:
             raise SiteUntrusted(f"the answer is broken JSON: {error.message}", code="site.broken_json") from None
 
 
-def _place(url: str) -> tuple[str, str, int, str]:
-    """Scheme, host, port, and what stands in the request line. Who asks has checked that it is the right address."""
+def _target(url: str) -> str:
+    """What stands in the request line. Who asks has checked that it is the right address."""
     try:
         parts = urlsplit(url)
-        port = parts.port or _PORTS[parts.scheme]
-    except (ValueError, KeyError):
+        # Not read here, but it raises for what is no port.
+        _ = parts.port
+    except ValueError:
         raise _no_address() from None
-    host = (parts.hostname or "").lower()
-    if _HOST.fullmatch(host) is None or parts.username is not None or not url.isascii():
+    sound = parts.scheme in ("http", "https") and _HOST.fullmatch(parts.hostname or "") and parts.username is None
+    if not sound or not url.isascii():
         raise _no_address()
-    return parts.scheme, host, port, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> requests.PreparedRequest:
+    """The request, with nothing of a session in it, and its address as it was given."""
+    full = {**headers, "Accept-Encoding": "gzip", "User-Agent": f"fhirbridge/{__version__}"}
+    request = requests.PreparedRequest()
+    request.prepare(method, url, full, data=body)
+    # prepare() writes some characters in another way.
+    request.url = url
+    return request
 
 
 def _no_address() -> SiteUntrusted:
@@ -204,18 +233,32 @@ def _no_address() -> SiteUntrusted:
 
 def _told(error: BaseException, *, sent: bool) -> SiteUnreachable | SiteUntrusted:
     """What an error of a connection means; ``sent``: a first byte had left, so that the server may have acted."""
-    match error:
+    match error := _cause(error):
         case Late():
             return SiteUnreachable("the time in which it might be sent was over", sent=sent, hint="push again")
         case TookTooLong():
             return SiteUnreachable("the answer took too long", sent=True)
-        case TimeoutError():
+        case TimeoutError() | Timeout():
             return SiteUnreachable("the site did not answer in time", sent=sent, hint="raise timeout")
         case TooMuch() | LineTooLong():
             return SiteUntrusted("the answer is larger than any should be", code="site.too_large")
+        case IncompleteRead():
+            return cut_off()
         case HTTPException() if type(error) is HTTPException:
             return SiteUntrusted("the answer has too many headers", code="site.too_large")
         case ValueError() if not sent:
             return SiteUntrusted("a header of the request cannot be written", code="site.request")
     broken = SiteUnreachable("the connection broke off", sent=sent)
     return own_certificate_refused(error) or broken
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What requests and urllib3 have wrapped, each in its way. Not by ``__context__``: that may be an error of somebody
+    else, who asks because of it."""
+    while isinstance(error, RequestException | HTTPError):
+        kept = (getattr(error, "reason", None), *error.args, error.__cause__)
+        inner = next((one for one in kept if isinstance(one, BaseException)), None)
+        if inner is None:
+            break
+        error = inner
+    return error

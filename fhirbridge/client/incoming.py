@@ -91,3 +91,8 @@ class BoundedResponse(HTTPResponse):
         super().__init__(sock, *args, **more)
         self.fp.close()
         self.fp = _Buffered(_Raw(sock, allowance), allowance)
+
+    def begin(self) -> None:
+        """Read the head. Cookies are dropped before anybody looks into them."""
+        super().begin()
+        del self.headers["Set-Cookie"], self.headers["Set-Cookie2"]

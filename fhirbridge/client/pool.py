@@ -1,73 +1,75 @@
-"""Connections that wait for the next request, by scheme, host and port."""
+"""A session of requests whose connections are ours: it keeps those that may be used again, and nothing else."""
 
 from __future__ import annotations
 
-import threading
-import weakref
-from collections import defaultdict
-from typing import TypeAlias
+import functools
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 
-from fhirbridge.client.bounded import Connection
-from fhirbridge.client.network import Network
-from fhirbridge.client.tls import Security, Tls
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util import Retry
 
-_Idle: TypeAlias = defaultdict[tuple[str, str, int], list[Connection]]
+from fhirbridge.client.bounded import Connection, Route, SecureConnection
+
 # As many as work for a site at one time, and no more sockets than that stay open at a server.
 _MOST_IDLE = 32
+_MOST_SITES = 32
 
 
-class Pool:
-    """Makes connections and keeps those that may be used again; for any number of threads.
+class Session(requests.Session):
+    """Sends what was prepared, over the connections of a ``route``: once, to that address, adding nothing to it."""
 
-    Raises :class:`ConfigError` where the certificates cannot be used.
-    """
+    def __init__(self, route: Route) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.headers.clear()
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self.adapters.clear()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _Adapter(route))
 
-    def __init__(self, tls: Tls, network: Network, timeout: float) -> None:
-        self._tls, self._network, self._timeout = tls, network, timeout
-        # What the configuration names is read at once, so that a fault is told at once; the system's authorities, which
-        # take a while, only where they are needed.
-        self._security = None if tls == Tls() else Security(tls)
-        self._lock = threading.Lock()
-        self._idle: _Idle = defaultdict(list)
-        # Who forgets to close leaves no open sockets behind.
-        weakref.finalize(self, _close, self._idle)
-
-    def take(self, scheme: str, host: str, port: int) -> Connection:
-        """A connection of one's own: one that still stands, else a new one, which connects when it is used."""
-        while True:
-            with self._lock:
-                idle = self._idle[scheme, host, port]
-                connection = idle.pop() if idle else None
-            if connection is None:
-                return Connection(host, port, self._network, self._secured(scheme), self._timeout)
-            if not connection.dropped:
-                return connection
-            connection.close()
-
-    def _secured(self, scheme: str) -> Security | None:
-        if scheme != "https":
-            return None
-        with self._lock:
-            if self._security is None:
-                self._security = Security(self._tls)
-            return self._security
-
-    def give(self, scheme: str, host: str, port: int, connection: Connection) -> None:
-        """Give back a connection whose answer was read to its end."""
-        with self._lock:
-            idle = self._idle[scheme, host, port]
-            if len(idle) < _MOST_IDLE:
-                idle.append(connection)
-                return
-        connection.close()
-
-    def close(self) -> None:
-        """Close those that wait. Who is at work closes his own."""
-        with self._lock:
-            _close(self._idle)
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere. Where a redirect is not to be followed, requests would read and unpack its whole body all the
+        same, to prepare the request that nobody wants."""
 
 
-def _close(idle: _Idle) -> None:
-    while idle:
-        for one in idle.popitem()[1]:
-            one.close()
+class _Adapter(HTTPAdapter):
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        super().__init__(_MOST_SITES, _MOST_IDLE, max_retries=Retry(0, read=False))
+
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:
+        super().init_poolmanager(*args, **more)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": functools.partial(_Pool, route=self._route),
+            "https": functools.partial(_SecurePool, route=self._route),
+        }
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Look for no file of certificates: the connections have their own TLS, which is always checked."""
+
+
+class _Pool(HTTPConnectionPool):
+    # What a pool is given and does not know it gives to its connections, as it does with the route.
+    ConnectionCls = Connection
+
+    def _put_conn(self, conn: Any) -> None:
+        _closed_if_spoilt(conn)
+        super()._put_conn(conn)
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = SecureConnection
+
+    def _put_conn(self, conn: Any) -> None:
+        _closed_if_spoilt(conn)
+        super()._put_conn(conn)
+
+
+def _closed_if_spoilt(conn: HTTPConnection | None) -> None:
+    # Who takes it looks again, but until then it should hold no socket.
+    if conn is not None and not conn.is_connected:
+        conn.close()

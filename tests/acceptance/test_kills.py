@@ -15,6 +15,8 @@ from tests.acceptance.kills.judge import judge
 from tests.acceptance.kills.servers import keep_copy, put_back, serving
 from tests.acceptance.kills.trial import Plan, Trial, verify
 
+pytestmark = pytest.mark.slow
+
 _PLAN = Plan(worker_kills=3, server_kills=1, lease=2.0, seed=1)
 _RECORDS = 200
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests.audit.kills import run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.long
 def test_no_kill_is_taken_for_tampering_and_no_request_goes_unannounced() -> None:

@@ -11,11 +11,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fhirbridge.client import bounded
 from fhirbridge.client.body import Caps, believed, blocks, lines
 from fhirbridge.client.channel import Channel
 from fhirbridge.client.incoming import Allowance
@@ -153,10 +155,10 @@ def test_no_answer_whatever_crashes_the_client(pieces: list[bytes]) -> None:
         theirs.sendall(b"".join(pieces))
         theirs.shutdown(socket.SHUT_WR)
         channel = Channel(timeout=5, max_body=1 << 16)
-        connection = channel._pool.take("http", "localhost", 80)
-        connection.sock = ours
-        channel._pool.take = lambda *place: connection  # type: ignore[method-assign]
-        with contextlib.suppress(SiteUnreachable, SiteUntrusted):
+        with (
+            mock.patch.object(bounded, "dial", return_value=ours),
+            contextlib.suppress(SiteUnreachable, SiteUntrusted),
+        ):
             channel.exchange("GET", "http://localhost/x", headers={})
 
 

@@ -11,6 +11,8 @@ from tests.faults.ordering import disordered, run, work
 from tests.faults.store import Change, Store
 from tests.faults.stores import postgres
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_work_is_ordered_and_revises_what_is_recent() -> None:
     done = list(work(patients=4, events=400, seed=1))

@@ -18,6 +18,8 @@ from tests.faults.runner import crash_loop, run_cell
 from tests.faults.stores import SqliteStore
 from tests.faults.subjects import Reference
 
+pytestmark = pytest.mark.slow
+
 CELLS = {(cell.point, cell.fault): cell for cell in cells()}
 # Injections of each means, spread over the points.
 SOME = [

@@ -17,6 +17,8 @@ from tests.faults.experiment import experiment
 from tests.faults.matrix import Stores, stores, subject
 from tests.faults.runner import crash_loop, run_cell
 
+pytestmark = pytest.mark.slow
+
 CELLS = {(cell.point, cell.fault): cell for cell in cells()}
 # A lost reply with a server that has a primary key, one that has an idempotency key, one that has neither.
 SOME = [

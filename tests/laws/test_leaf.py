@@ -83,6 +83,7 @@ def test_a_text_at_an_edge_is_taken_by_both_or_asked_about(text: str) -> None:
             assert _leaf(model, name, text, 0).one(text.encode()) == text
 
 
+@pytest.mark.long
 @needs_it
 def test_reading_holds_on_to_nothing() -> None:
     """After many readings, those that come to nothing among them, no more memory is held than after some."""
@@ -105,6 +106,7 @@ def test_reading_holds_on_to_nothing() -> None:
     assert after - before < 50
 
 
+@pytest.mark.long
 @needs_it
 def test_layouts_that_are_given_up_are_freed() -> None:
     """Nodes, atoms and composers point at each other: the collector sees that."""

@@ -17,6 +17,8 @@ from fhirbridge.ledger import Ledger, lease, locks, settle, withdrawal
 from fhirbridge.ledger.schema import IS_REQUESTED, lane, patient
 from tests.ledger.interleavings import Search, Setting, Violation
 
+pytestmark = pytest.mark.slow
+
 # A lease shorter than a request: a worker may lose its lane and be sending still.
 SHORT_LEASE = Setting(lease=10.0, timeouts=(30.0,))
 SHORT_REQUEST = Setting(timeouts=(10.0,))
