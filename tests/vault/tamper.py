@@ -237,7 +237,8 @@ def trials(count: int, seed: int) -> tuple[Counter[str], list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench.open(f"sqlite:///{Path(folder) / 'ledger.db'}", Clock())
         fill(bench)
-        states = {row.state for row in bench.ledger._store.engine.connect().execute(sa.text(_STATES))}
+        with bench.ledger._store.engine.connect() as connection:
+            states = {row.state for row in connection.execute(sa.text(_STATES))}
         assert states == set(State), states
         assert not list(bench.ledger.tampered())
         chance = random.Random(seed)  # noqa: S311 - which edit, not a key
