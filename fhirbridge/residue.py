@@ -207,7 +207,8 @@ def _key(item: Json) -> Json:
     if not isinstance(item, dict):
         return item
     for kind, names in _KEYS.items():
-        if names[-1] in item:
+        # A null, which is no FHIR, names nothing: its item is the one that was written without it.
+        if item.get(names[-1]) is not None:
             return (kind, *(_name_of(item.get(name)) for name in names))
     return None
 
