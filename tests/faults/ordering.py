@@ -197,7 +197,7 @@ def run(url: str, folder: Path, workers: int, patients: int, events: int, seed: 
     commits = server.store.commits
     report = judge(queued, commits, charts=charts(people))
     updates = sum(one.action == "update" for one in commits)
-    overtaken = len(queued) - (len(commits) - patients)
+    overtaken = len(queued) - (len(commits) - patients - report.rewrites)
     assert {one.decision for one in answers} <= {Decision.QUEUED, Decision.SUPERSEDED}
     server.store.close()
     return Found(report, updates, overtaken, tuple(disordered(commits, order)), seconds)
