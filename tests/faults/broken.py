@@ -6,8 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
-from fhirbridge.ledger import Claim, Gate, Ledger, Outgoing
+from msgspec import structs
+
+from fhirbridge.ledger import Claim, Ledger, Outgoing
 
 
 class Blind(Ledger):
@@ -21,7 +24,7 @@ class Blind(Ledger):
         anew = {lease: replace(lease, consents=versions[lease.key], permitted_until=None) for lease in leases}
         return super().begin(
             [
-                replace(each, deliveries=[replace(one, lease=anew[one.lease]) for one in each.deliveries])
+                replace(each, deliveries=[structs.replace(one, lease=anew[one.lease]) for one in each.deliveries])
                 for each in given
             ]
         )
@@ -30,21 +33,11 @@ class Blind(Ledger):
 class Hasty(Ledger):
     """A change is effective as soon as it is written down, whatever is under way."""
 
-    def claim(
-        self,
-        site: str,
-        worker: str,
-        *,
-        gate: Gate,
-        timeout: float,
-        lanes: int = 64,
-        limit: int = 2_000,
-        lease: float = 60.0,
-    ) -> list[Claim]:
+    def claim(self, site: str, worker: str, *, timeout: float, **terms: Any) -> list[Claim]:
         """Claim, and have it written down that no request takes any time."""
-        found = super().claim(site, worker, gate=gate, timeout=0.0, lanes=lanes, limit=limit, lease=lease)
+        found = super().claim(site, worker, timeout=0.0, **terms)
         return [
-            Claim(held, tuple(replace(delivery, lease=held) for delivery in one.deliveries))
+            Claim(held, tuple(structs.replace(delivery, lease=held) for delivery in one.deliveries))
             for one in found
             for held in [replace(one.lease, timeout=timeout)]
         ]

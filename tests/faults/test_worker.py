@@ -107,6 +107,29 @@ def test_after_an_effective_withdrawal_nothing_comes_that_it_forbids(
     assert outcome.report.clean, outcome
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("ledger", "point", "finding"),
+    [
+        ("blind", "before-ack", "disclosed"),
+        ("hasty", "after-token", "disclosed"),
+        ("idle", "mid-request", "unfollowed"),
+    ],
+)
+def test_a_ledger_that_does_not_heed_a_withdrawal_is_noticed(
+    ledger: str, point: str, finding: str, tmp_path: Path, new: Stores
+) -> None:
+    """One that does not look before it begins, one for which a change is effective at once, one that draws nothing."""
+    reports = []
+    for direction in (1, -1):
+        folder = tmp_path / f"{direction}"
+        folder.mkdir()
+        cell, clinic = CELLS[point, "consent-revoked"], subject("hapi")
+        outcome = run_cell(cell, clinic, folder, new("sqlite", folder), "hapi", direction=direction, ledger=ledger)
+        reports.append(outcome.report)
+    assert any(getattr(report, finding) for report in reports), reports
+
+
 def test_a_short_crash_loop_is_clean(tmp_path: Path, new: Stores) -> None:
     with experiment(subject("hapi"), tmp_path, new("sqlite", tmp_path), "hapi") as one:
         found = crash_loop(one, kills=3, cut=0.2, server_kills=1)
