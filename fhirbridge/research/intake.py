@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import TypeVar
 
 from fhirbridge.fhir.json import Tree, parse_object
+from fhirbridge.fhir.subject import named_patient
 from fhirbridge.mapping import Mappings, Reading
 from fhirbridge.records import Record, Ref
 from fhirbridge.residue import Entry
@@ -77,18 +78,11 @@ def alias(patient: Ref) -> str:
 
 
 def alias_in(resource: Tree) -> str | None:
-    """The same of a resource: the reference in ``subject`` or ``patient``, as far as it names somebody."""
-    for name in ("subject", "patient"):
-        node = resource.get(name)
-        if not isinstance(node, dict):
-            continue
-        identifier, literal = node.get("identifier"), node.get("reference")
-        if isinstance(identifier, dict) and isinstance(identifier.get("value"), str):
-            system = identifier.get("system")
-            return f"{system if isinstance(system, str) else ''}|{identifier['value']}"
-        if isinstance(literal, str):
-            return literal.partition("/_history/")[0]
-    return None
+    """The same of a resource, as far as it names somebody."""
+    named = named_patient(resource)
+    if isinstance(named, str):
+        return named.partition("/_history/")[0]
+    return None if named is None else "|".join(named)
 
 
 def _mark(origin: str) -> str:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from pydantic import ValidationError
+
 from fhirbridge.fhir.bundle import Address, Copy
 from fhirbridge.fhir.json import Tree
+from fhirbridge.fhir.subject import named_patient
 from fhirbridge.ledger import Known, Ledger, Server
 from fhirbridge.mapping import PRIMARY
 from fhirbridge.records import Identifier, Ref
@@ -21,18 +24,17 @@ from fhirbridge.sync.references import Pointer, pointers, rank
 
 def patient_of(resource: Tree) -> Ref | None:
     """Whose resource it is: the reference in ``subject`` or ``patient``, as far as it names somebody."""
-    for name in ("subject", "patient"):
-        node = resource.get(name)
-        if not isinstance(node, dict):
-            continue
-        identifier, literal = node.get("identifier"), node.get("reference")
-        if isinstance(identifier, dict) and isinstance(identifier.get("value"), str):
-            system = identifier.get("system")
-            named = Identifier(system=system if isinstance(system, str) else None, value=identifier["value"])
-            return Ref(type="Patient", identifier=named)
-        if isinstance(literal, str):
-            return Ref(literal=literal)
-    return None
+    named = named_patient(resource)
+    if named is None:
+        return None
+    try:
+        if isinstance(named, str):
+            return Ref(literal=named)
+        system, value = named
+        return Ref(type="Patient", identifier=Identifier(system=system or None, value=value))
+    except ValidationError:
+        # A blank, a control character: that is nobody's name.
+        return None
 
 
 def patient_pointer(patient: Ref) -> Pointer | None:
