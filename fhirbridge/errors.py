@@ -15,6 +15,7 @@
     │   ├── LeaseLost               somebody else holds these patients' lanes now
     │   └── ConsentChanged          what was permitted when the lanes were claimed has to be decided anew
     ├── VaultError                  something that is sealed cannot be opened, or may not be sealed   (exit 2)
+    ├── Leaking                     something stands in a dataset that must not
     ├── AuditError                  the audit trail is not what it was, or cannot be read
     │   └── AuditUnavailable        it cannot be written; nothing leaves without it
     └── SiteError                   a FHIR server
@@ -181,6 +182,18 @@ class VaultError(FhirbridgeError):
     """Something that is sealed cannot be opened, or the keys are of no use. Nothing was read in part."""
 
     code = "vault"
+
+
+class Leaking(FhirbridgeError):
+    """Something stands in the dataset that must not; nothing was kept of it. A leak as text says where and why."""
+
+    code = "dataset.leak"
+
+    def __init__(self, leaks: Iterable[object]) -> None:
+        self.leaks = tuple(leaks)
+        places = "; ".join(map(str, self.leaks[:10]))
+        hint = "mend the profile, or the source; docs/deidentify.md tells the rules"
+        super().__init__(f"the leak check found something, so there is no dataset: {places}", hint=hint)
 
 
 class AuditError(FhirbridgeError):

@@ -1,4 +1,4 @@
-"""The lock: every package by name, version and hashes, and for which systems."""
+"""The lock: every package by name, version and hashes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
 LOCK = Path("requirements/dev.lock")
-_PINNED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*])?==(?P<version>\S+)(?: ; (?P<marker>.+))?")
+_PINNED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*])?==(?P<version>\S+)(?: ; .+)?")
 _HASH = re.compile(r"--hash=sha256:(?P<digest>[0-9a-f]{64})")
 
 
@@ -21,13 +20,7 @@ class Pinned:
 
     name: str
     version: str
-    marker: Marker | None
     digests: tuple[str, ...]
-
-    @property
-    def is_for_here(self) -> bool:
-        """Whether this system and this Python install it."""
-        return self.marker is None or self.marker.evaluate()
 
 
 def pinned(text: str) -> Iterator[Pinned]:
@@ -39,7 +32,4 @@ def pinned(text: str) -> Iterator[Pinned]:
         found, digests = _PINNED.fullmatch(words.strip()), tuple(_HASH.findall(entry))
         if found is None or not digests:
             raise ValueError(f"not pinned by version and hash: {words.strip()}")
-        marker = found["marker"]
-        yield Pinned(
-            canonicalize_name(found["name"]), found["version"], None if marker is None else Marker(marker), digests
-        )
+        yield Pinned(canonicalize_name(found["name"]), found["version"], digests)

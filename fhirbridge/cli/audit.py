@@ -24,11 +24,11 @@ from fhirbridge.audit.verify import verify as verified
 from fhirbridge.cli.app import FAILED, configuration
 from fhirbridge.cli.console import listing, print_json, say
 from fhirbridge.cli.files import STDOUT, open_output
+from fhirbridge.cli.named import patient_key
 from fhirbridge.config import Config
 from fhirbridge.errors import UsageError
 from fhirbridge.fhir.json import Tree, dump
 from fhirbridge.records import DateTime
-from fhirbridge.sync.identity import lane_named
 from fhirbridge.sync.opening import open_ledger
 
 audit = typer.Typer(
@@ -190,11 +190,7 @@ def _patient(config: Config) -> str:
         said = typer.prompt("identifier, or SYSTEM|VALUE", hide_input=True, err=True)
     else:
         said = sys.stdin.readline()
-    system, bar, value = str(said).strip().rpartition("|")
-    if not value:
-        raise UsageError("no patient is named", code="usage.patient", hint="an identifier, or SYSTEM|VALUE")
-    own = system if bar else f"https://{config.clinic.domain}/sid/patient"
-    return lane_named(own, value, config.id_key())
+    return patient_key(str(said).strip(), config)
 
 
 def _checkpoints(paths: Sequence[Path] | None, keys: Keys) -> list[Checkpoint]:

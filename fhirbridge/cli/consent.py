@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from fhirbridge.cli.app import FAILED, configuration
 from fhirbridge.cli.console import listing, print_json, say
+from fhirbridge.cli.named import patient_key
 from fhirbridge.cli.reading import open_records
 from fhirbridge.cli.status import moment, places_of
 from fhirbridge.config import Config
@@ -27,7 +28,6 @@ from fhirbridge.mapping import kinds
 from fhirbridge.records import DateTime, to_json
 from fhirbridge.site import act_of, policies
 from fhirbridge.sync.evidence import evidence_of, read
-from fhirbridge.sync.identity import lane_named
 from fhirbridge.sync.opening import open_ledger
 from fhirbridge.sync.rehearsal import rehearse
 
@@ -57,7 +57,7 @@ def show(
     config = configuration(context)
     rules = policies(config)
     when = _moment(at, rules.zone)
-    key = _key(patient, config)
+    key = patient_key(patient, config)
     with open_ledger(config) as ledger:
         found, standing = read(ledger.consents(key)), ledger.patient(key)
     if not found:
@@ -113,7 +113,7 @@ def explain(
             for place in places:
                 _explain_record(place, ledger.decisions(*place), as_json=json)
             return
-        _explain_patient(ledger, _key(what, config), sites, as_json=json)
+        _explain_patient(ledger, patient_key(what, config), sites, as_json=json)
 
 
 @consent.command("simulate")
@@ -143,15 +143,6 @@ def simulate(
     counts = Counter((one.site, one.kind, one.outcome) for one in found)
     said = ", ".join(f"{number} {kind} {outcome} at {name}" for (name, kind, outcome), number in sorted(counts.items()))
     say(said or "nothing that is known would change")
-
-
-def _key(patient: str, config: Config) -> str:
-    """The key of a patient by identifier. Raises :class:`ConfigError` and :class:`UsageError`."""
-    system, bar, value = patient.rpartition("|")
-    if not value:
-        raise UsageError("no patient is named", code="usage.patient", hint="an identifier, or SYSTEM|VALUE")
-    own = system if bar else f"https://{config.clinic.domain}/sid/patient"
-    return lane_named(own, value, config.id_key())
 
 
 def _moment(text: str | None, zone: dt.tzinfo) -> dt.datetime:

@@ -8,7 +8,6 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Retry
 
@@ -52,24 +51,20 @@ class _Adapter(HTTPAdapter):
         """Look for no file of certificates: the connections have their own TLS, which is always checked."""
 
 
-class _Pool(HTTPConnectionPool):
+class _Keeping:
+    """What the pools of both schemes do with a connection that comes back."""
+
+    def _put_conn(self, conn: Any) -> None:
+        # Who takes it looks again, but until then one that is spoilt should hold no socket.
+        if conn is not None and not conn.is_connected:
+            conn.close()
+        super()._put_conn(conn)  # type: ignore[misc]
+
+
+class _Pool(_Keeping, HTTPConnectionPool):
     # What a pool is given and does not know it gives to its connections, as it does with the route.
     ConnectionCls = Connection
 
-    def _put_conn(self, conn: Any) -> None:
-        _closed_if_spoilt(conn)
-        super()._put_conn(conn)
 
-
-class _SecurePool(HTTPSConnectionPool):
+class _SecurePool(_Keeping, HTTPSConnectionPool):
     ConnectionCls = SecureConnection
-
-    def _put_conn(self, conn: Any) -> None:
-        _closed_if_spoilt(conn)
-        super()._put_conn(conn)
-
-
-def _closed_if_spoilt(conn: HTTPConnection | None) -> None:
-    # Who takes it looks again, but until then it should hold no socket.
-    if conn is not None and not conn.is_connected:
-        conn.close()

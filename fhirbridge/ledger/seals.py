@@ -62,22 +62,19 @@ def name_of(table: Table) -> str:
 
 
 @dataclass(frozen=True)
-class Sealed(Generic[T]):
-    """The sealed part of a table's rows: the columns it is bound to (the first is the number), and its column."""
+class _Bound:
+    """A column of a table that is bound to others of its row; the first of ``bound`` is the row's number."""
 
     table: Table
     bound: tuple[str, ...]
     column: str
-    shape: type[T]
     _head: tuple[str, str] = field(init=False, repr=False)
-    _read: Callable[[bytes], T] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_read", msgspec.msgpack.Decoder(self.shape).decode)
         object.__setattr__(self, "_head", (name_of(self.table), self.column))
 
     def columns(self, table: Any = None, prefix: str = "") -> list[Column[Any] | Label[Any]]:
-        """What :meth:`open` needs of a row, in its order; of an alias of the table, or under other names."""
+        """What is needed of a row to check or open it, in its order; of an alias of the table, or under other names."""
         source = self.table if table is None else table
         return [source.c[name].label(prefix + name) for name in (*self.bound, self.column)]
 
@@ -85,6 +82,18 @@ class Sealed(Generic[T]):
     def width(self) -> int:
         """How many columns that are."""
         return len(self.bound) + 1
+
+
+@dataclass(frozen=True)
+class Sealed(_Bound, Generic[T]):
+    """The sealed part of a table's rows."""
+
+    shape: type[T]
+    _read: Callable[[bytes], T] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "_read", msgspec.msgpack.Decoder(self.shape).decode)
 
     def place(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """To what the sealed part of a row is bound, by the values of the bound columns in their order."""
@@ -104,26 +113,8 @@ class Sealed(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Marked:
-    """The mark of a table's rows: the columns that it proves (the first is the number), and its column."""
-
-    table: Table
-    bound: tuple[str, ...]
-    column: str
-    _head: tuple[str, str] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_head", (name_of(self.table), self.column))
-
-    def columns(self, table: Any = None, prefix: str = "") -> list[Column[Any] | Label[Any]]:
-        """What :meth:`check` needs of a row, in its order."""
-        source = self.table if table is None else table
-        return [source.c[name].label(prefix + name) for name in (*self.bound, self.column)]
-
-    @property
-    def width(self) -> int:
-        """How many columns that are."""
-        return len(self.bound) + 1
+class Marked(_Bound):
+    """The mark of a table's rows, which proves the columns it is bound to."""
 
     def mark(self, vault: Vault, *values: Any) -> bytes:
         """The mark of a row with these values of the bound columns, in their order."""

@@ -23,7 +23,7 @@ from typing import Any
 
 from fhirbridge.binding import Binding, Clinic, Release
 from fhirbridge.consent import NO_POLICIES, Act, Decider, Evidence, Policies
-from fhirbridge.errors import FhirbridgeError, SourceError, UsageError
+from fhirbridge.errors import Leaking, SourceError, UsageError
 from fhirbridge.mapping import Mappings
 from fhirbridge.research import manifest, papers
 from fhirbridge.research.copies import outdated
@@ -83,18 +83,6 @@ class Built:
     folder: Path
     manifest: Mapping[str, Any]
     set_aside: int
-
-
-class Leaking(FhirbridgeError):
-    """Something stands in the dataset that must not; nothing was kept of it."""
-
-    code = "dataset.leak"
-
-    def __init__(self, leaks: Sequence[Leak]) -> None:
-        self.leaks = tuple(leaks)
-        places = "; ".join(map(str, self.leaks[:10]))
-        super().__init__(f"the leak check found something, so there is no dataset: {places}",
-                         hint="mend the profile, or the source; docs/deidentify.md tells the rules")  # fmt: skip
 
 
 def build(request: Request, tick: Tick = lambda what, count: None) -> Built:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from fhirbridge.fhir.json import parse_object
 from fhirbridge.research import arrow
 from fhirbridge.research.columns import Column
-from fhirbridge.research.deidentify.leaks import Leak, LeakCheck
+from fhirbridge.research.deidentify.leaks import Leak, LeakCheck, strings
 from fhirbridge.research.finish import Written
 from fhirbridge.research.papers import as_json
 from fhirbridge.research.sdtm import DOMAINS
@@ -82,7 +82,7 @@ def write_resources(resources: Iterable[tuple[str, str]], folder: Path, check: L
             open_files[type_].write(data + b"\n")
             tree = parse_object(data)
             own = tree["id"] if type_ == "Patient" else _patient(tree)
-            fresh = [text for text in _strings(tree) if text not in seen]
+            fresh = [text for text in strings(tree) if text not in seen]
             leaks += check.check_tree({"said": fresh}, own, f"resources/{type_}")
             # A word without digits is no date and no number; whoever wrote it, once is enough.
             seen.update(text for text in fresh if not any(map(str.isdigit, text)))
@@ -132,14 +132,3 @@ def _patient(tree: Any) -> str:
         if name in tree:
             return str(tree[name].get("reference", "")).rpartition("/")[2]
     return ""
-
-
-def _strings(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for member in value.values():
-            yield from _strings(member)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _strings(one)

@@ -13,14 +13,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from fhirbridge.binding import Binding, Clinic, Release
 from fhirbridge.errors import LedgerMismatch, NotExpressible, Refused
 from fhirbridge.fhir.json import parse_object
 from fhirbridge.ledger import Asked, Consents, Ended, Evidence, Ledger, Outgoing, Result, State, Verdict, Where
-from fhirbridge.ledger.migrate import FOLDER
 from fhirbridge.ledger.schema import metadata
 from fhirbridge.ledger.store import Store
 from fhirbridge.mapping import Mappings
@@ -31,6 +28,7 @@ from fhirbridge.sync.plan import Planned, planned
 from tests.kinds import KINDS
 from tests.ledger.bench import ID_KEY, SITE, VAULT
 from tests.ledger.canaries import MARKER, marked
+from tests.ledger.older import filled
 from tests.vault.vaults import DOMAIN, vault_of
 
 ROOT = Path(__file__).resolve().parents[1] / "golden"
@@ -237,15 +235,9 @@ def in_clear(url: str) -> None:
     """Make it, with something deleted that its pages still hold."""
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(FOLDER))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
-        for name, rows in CLEAR.items():
-            there = sa.Table(f"fhirbridge_{name}", sa.MetaData(), autoload_with=connection)
-            for row in rows:
-                fixed = {"content": hashlib.sha256(b"body|" + MARKER.encode()).hexdigest()} if name == "consent" else {}
-                connection.execute(sa.insert(there).values(row | fixed))
+        content = hashlib.sha256(b"body|" + MARKER.encode()).hexdigest()
+        consents = [row | {"content": content} for row in CLEAR["consent"]]
+        filled(connection, "0002", CLEAR | {"consent": consents})
     with engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             # Some systems build it so that it overwrites what is deleted, and some do not.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -16,6 +15,7 @@ from fhirbridge.ledger.migrate import FOLDER
 from fhirbridge.ledger.schema import VERSION, VERSION_TABLE, metadata
 from tests.ledger.bench import BODY, SITE, TIMEOUT, VAULT, Bench, Clock, item
 from tests.ledger.gates import PATIENT, Signed, consent
+from tests.ledger.older import filled
 
 # A ledger of the first version: a patient with one delivery that arrived and one that waits, and one with nothing.
 FIRST: dict[str, list[dict[str, object]]] = {
@@ -105,14 +105,7 @@ def first_version(url: str) -> None:
     """Make a ledger as the first version of the schema left it."""
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(FOLDER))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        for name, rows in FIRST.items():
-            there = sa.Table(f"fhirbridge_{name}", sa.MetaData(), autoload_with=connection)
-            for row in rows:
-                connection.execute(sa.insert(there).values(row))
+        filled(connection, "0001", FIRST)
     engine.dispose()
 
 

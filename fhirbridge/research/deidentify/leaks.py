@@ -85,7 +85,7 @@ class LeakCheck:
     def check_tree(self, tree: Tree, pseudonym: str, place: str) -> list[Leak]:
         """All that must not be in a de-identified resource or record of a patient, as JSON."""
         rules = _Counts(place, "")
-        for text in _strings(tree):
+        for text in strings(tree):
             if DateTime.pattern.fullmatch(text):
                 rules.add("date", self._is_unmoved(text, pseudonym))
             elif PSEUDONYM.fullmatch(text.rpartition("/")[2]) is None:
@@ -324,12 +324,13 @@ def _printable(data: bytes) -> Iterator[str]:
         yield found[0].decode("utf-8", "replace")
 
 
-def _strings(value: Json) -> Iterator[str]:
+def strings(value: Json) -> Iterator[str]:
+    """Every text that stands in a tree."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for member in value.values():
-            yield from _strings(member)
+            yield from strings(member)
     elif isinstance(value, list):
         for one in value:
-            yield from _strings(one)
+            yield from strings(one)

@@ -9,8 +9,8 @@ from fhirbridge.records import Assessment
 from fhirbridge.records.vitals import Mode, Scale
 from fhirbridge.research.columns import Column, TableShape, words_of
 from fhirbridge.research.tables import common
-from fhirbridge.research.tables.seen import Seen
-from fhirbridge.research.tables.values import coding_of, minutes, moment, name_in, number, word
+from fhirbridge.research.tables.seen import Seen, measured
+from fhirbridge.research.tables.values import coding_of, name_in, number, word
 
 _SCALE = Column("scale", "Which scale", "code", ("scale",), vocabulary=words_of(Scale, open_=True))
 _ASSESSMENT = Column("assessment", "The rating", "pseudonym", ("id",))
@@ -33,13 +33,7 @@ SHAPE = TableShape(
         Column("score", "Total score", "number", ("score",), "{score}"),
         Column("comparator", "Where the true score lies", "code", ("comparator",), vocabulary=common.COMPARATORS),
         common.ABSENT,
-        common.STATUS,
-        common.TIMEPOINT,
-        common.PLANNED,
-        common.FROM_DOSE,
-        common.FROM_FIRST,
-        common.DAYS,
-        common.MEASURED_AT,
+        *common.MEASURED,
         Column("mode", "How it was given", "code", ("administration_mode",), vocabulary=words_of(Mode)),
         common.INTERPRETATION,
         Column("items", "How many items were answered", "integer", ("items",), computed=True),
@@ -72,7 +66,7 @@ ITEMS = TableShape(
 def row(record: Assessment, seen: Seen) -> tuple[Any, ...]:
     """The row of a de-identified rating."""
     fields = record.__dict__
-    scale, given, at = fields["scale"], fields["interpretation"], fields["measured_at"]
+    scale, given = fields["scale"], fields["interpretation"]
     session = name_in(fields["session"])
     coding = coding_of(scale)
     return (
@@ -84,13 +78,7 @@ def row(record: Assessment, seen: Seen) -> tuple[Any, ...]:
         number(fields["score"]),
         fields["comparator"],
         word(fields["absent_reason"]),
-        fields["status"],
-        word(fields["timepoint"]),
-        minutes(fields["offset_from_dose"]),
-        seen.from_dose(session, at),
-        seen.from_first_dose(at),
-        seen.days_from_first_dose(at),
-        moment(at),
+        *measured(fields, session, seen),
         fields["administration_mode"],
         word(given[0]) if given else None,
         sum(one.absent_reason is None for one in fields["items"]),

@@ -44,6 +44,8 @@ DAYS = Column(
 MEASURED_AT = Column(
     "measured_at", "When it was measured, shifted; a day alone is its beginning", "shifted-time", ("measured_at",)
 )
+# Status and times of a measurement; :func:`.seen.measured` gives their values.
+MEASURED = (STATUS, TIMEPOINT, PLANNED, FROM_DOSE, FROM_FIRST, DAYS, MEASURED_AT)
 ABSENT = Column(
     "absent_reason", "Why there is no value", "code", ("absent_reason",), vocabulary=words_of(AbsentReason, open_=True)
 )

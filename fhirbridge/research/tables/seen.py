@@ -8,7 +8,7 @@ from typing import Any
 
 from fhirbridge.records import Session
 from fhirbridge.records.session import NOT_GIVEN
-from fhirbridge.research.tables.values import days, seconds, span
+from fhirbridge.research.tables.values import days, minutes, moment, seconds, span, word
 
 _NOTHING_GIVEN = frozenset({"not_done", "entered_in_error"})
 
@@ -39,6 +39,20 @@ class Seen:
         """The minutes from the dose of a session to a moment."""
         dose = None if session is None else self.doses.get(session)
         return None if dose is None or text is None else span(dose, seconds(text))
+
+
+def measured(fields: Mapping[str, Any], session: str | None, seen: Seen) -> tuple[Any, ...]:
+    """Status and times of a measurement, for the columns ``MEASURED`` of :mod:`.common`."""
+    at = fields["measured_at"]
+    return (
+        fields["status"],
+        word(fields["timepoint"]),
+        minutes(fields["offset_from_dose"]),
+        seen.from_dose(session, at),
+        seen.from_first_dose(at),
+        seen.days_from_first_dose(at),
+        moment(at),
+    )
 
 
 def dose_text(session: Session) -> str | None:

@@ -10,8 +10,8 @@ from fhirbridge.records.plausible import RANGES
 from fhirbridge.records.vitals import Derivation, OxygenDelivery, Position, VitalKind
 from fhirbridge.research.columns import Column, TableShape, words_of
 from fhirbridge.research.tables import common
-from fhirbridge.research.tables.seen import Seen
-from fhirbridge.research.tables.values import STANDARD, coding_of, in_unit, minutes, moment, name_in, standard, word
+from fhirbridge.research.tables.seen import Seen, measured
+from fhirbridge.research.tables.values import STANDARD, coding_of, in_unit, name_in, standard, word
 
 _UNITS = tuple(sorted({unit for quantity in STANDARD for unit in RANGES[quantity]}))
 _LITRES = {"L/min": 1.0, "mL/min": 0.001}
@@ -59,13 +59,7 @@ SHAPE = TableShape(
         Column(
             "finding", "First code of a coded finding (rhythm, consciousness)", "code", ("finding.codings[0].code",)
         ),
-        common.STATUS,
-        common.TIMEPOINT,
-        common.PLANNED,
-        common.FROM_DOSE,
-        common.FROM_FIRST,
-        common.DAYS,
-        common.MEASURED_AT,
+        *common.MEASURED,
         Column("replicate_number", "Number of the repeat measurement", "integer", ("replicate_number",)),
         Column("position", "Position of the body", "code", ("position",), vocabulary=words_of(Position, open_=True)),
         Column(
@@ -101,7 +95,7 @@ def rows(record: VitalSign, seen: Seen) -> Iterator[tuple[Any, ...]]:
     """The rows of a de-identified vital sign."""
     fields = record.__dict__
     sign, absent, finding, oxygen = fields["sign"], fields["absent_reason"], fields["finding"], fields["oxygen"]
-    at, given = fields["measured_at"], fields["interpretation"]
+    given = fields["interpretation"]
     session = name_in(fields["session"])
     head = (seen.patient, fields["id"], session, sign)
     tail = (
@@ -111,13 +105,7 @@ def rows(record: VitalSign, seen: Seen) -> Iterator[tuple[Any, ...]]:
         None if oxygen is None else _scaled(oxygen.fio2, _PERCENT),
     )
     middle = (
-        fields["status"],
-        word(fields["timepoint"]),
-        minutes(fields["offset_from_dose"]),
-        seen.from_dose(session, at),
-        seen.from_first_dose(at),
-        seen.days_from_first_dose(at),
-        moment(at),
+        *measured(fields, session, seen),
         fields["replicate_number"],
         word(fields["position"]),
         fields["derivation"],

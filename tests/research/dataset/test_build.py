@@ -22,13 +22,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from fhirbridge.binding import Binding, Release
-from fhirbridge.errors import SourceError
+from fhirbridge.errors import Leaking, SourceError
 from fhirbridge.fhir.json import dump, parse_object
 from fhirbridge.mapping import Mappings
 from fhirbridge.records import Coding, Concept, DateTime, Session, VitalSign
 from fhirbridge.research import dataset as datasets
 from fhirbridge.research.check import check
-from fhirbridge.research.dataset import Built, Leaking, build
+from fhirbridge.research.dataset import Built, build
 from fhirbridge.research.deidentify.leaks import Leak
 from fhirbridge.research.deidentify.profile import Profile
 from fhirbridge.research.deidentify.records import Deidentifier
